@@ -1,0 +1,36 @@
+//! The vocabulary and the deterministic state machine of ringmill.
+//!
+//! Both sides of a socket share this crate: schemas and rows, the wire protocol, the pipeline file,
+//! and the state of one shard. It knows no disk, clock, thread or socket. Time enters as recorded
+//! values, so the same entries give the same state on 1 or 64 cores, live or in replay.
+//!
+//! Vocabulary, in the order of dependence: [`limits`], [`reject`], [`value`], [`row`], [`schema`],
+//! [`partition`], [`wire`], [`ndjson`], [`pipeline`]. State machine: [`entry`], [`dedupe`],
+//! [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`], [`delta`], [`state`];
+//! reads: [`query`], [`merge`].
+
+#![forbid(unsafe_code)]
+
+pub mod limits;
+pub mod ndjson;
+pub mod partition;
+pub mod pipeline;
+pub mod reject;
+pub mod row;
+pub mod schema;
+pub mod timestamp;
+pub mod value;
+pub mod wire;
+
+pub mod aggregate;
+pub mod board;
+pub mod dedupe;
+pub mod delta;
+pub mod entry;
+pub mod merge;
+pub mod query;
+pub mod rank;
+pub mod state;
+pub mod table;
+pub mod watermark;
+pub mod window;

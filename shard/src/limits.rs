@@ -1,0 +1,71 @@
+//! Every maximum of the vocabulary, and how they relate.
+//!
+//! The numbers are part of the formats: a peer that obeys them can size every buffer ahead of need.
+
+/// Largest row of a stream, in bytes.
+pub const ROW_BYTES_MAX: usize = 1024;
+/// Rows are padded to a multiple of this, so that a row in an aligned buffer keeps its fields aligned.
+pub const ROW_ALIGN_BYTES: usize = 8;
+/// Most fields of one stream. A field index fits in a `u8` with 255 left over for "none".
+pub const FIELDS_MAX: usize = 64;
+/// Largest capacity of a `text(n)` field, in bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 255;
+/// Longest name of a producer, stream, field, view, column or board, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Most streams of a pipeline.
+pub const STREAMS_MAX: usize = 64;
+/// Most views of a pipeline.
+pub const VIEWS_MAX: usize = 64;
+/// Most columns of a view.
+pub const COLUMNS_MAX: usize = 64;
+/// Most group fields of a view.
+pub const GROUP_FIELDS_MAX: usize = 16;
+/// Most boards of a pipeline.
+pub const BOARDS_MAX: usize = 64;
+/// Groups that keys hash to; the unit in which a store is spread over shards.
+pub const GROUPS: usize = 4096;
+/// Most shards of a store: each needs a group of its own.
+pub const SHARDS_MAX: usize = 1024;
+/// Bytes of the header of a frame on the wire.
+pub const FRAME_HEADER_BYTES: usize = 32;
+/// Largest payload of a frame, in bytes.
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a Publish payload before its rows.
+pub const PUBLISH_PREFIX_BYTES: usize = 8;
+/// Most events of one batch.
+pub const BATCH_EVENTS_MAX: usize = 65_535;
+/// Most rows of one answer of a board.
+pub const TOP_MAX: usize = 10_000;
+/// Longest message of an Error frame, in bytes.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Earliest time of an event or `time` field: 0000-01-01T00:00:00Z, in ms since the epoch.
+pub const TIME_MS_MIN: i64 = -62_167_219_200_000;
+/// Latest time of an event or `time` field: 9999-12-31T23:59:59.999Z, in ms since the epoch.
+pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
+/// Longest duration that a pipeline may state: 36,500 days, in ms.
+pub const DURATION_MS_MAX: i64 = 36_500 * 86_400_000;
+
+/// Bytes of a name on the wire: one length byte and the name.
+const NAME_ON_WIRE_BYTES_MAX: usize = 1 + NAME_BYTES_MAX;
+
+const _: () = {
+    assert!(GROUPS.is_power_of_two());
+    assert!(SHARDS_MAX <= GROUPS);
+    assert!(FIELDS_MAX < u8::MAX as usize);
+    assert!(COLUMNS_MAX <= u8::MAX as usize);
+    assert!(ROW_BYTES_MAX.is_multiple_of(ROW_ALIGN_BYTES));
+    assert!(1 + TEXT_BYTES_MAX <= ROW_BYTES_MAX);
+    assert!(NAME_BYTES_MAX <= u8::MAX as usize);
+    // A payload of the smallest rows is exactly a full batch; the largest row leaves room for many.
+    assert!((FRAME_PAYLOAD_BYTES_MAX - PUBLISH_PREFIX_BYTES) / ROW_ALIGN_BYTES == BATCH_EVENTS_MAX);
+    assert!(PUBLISH_PREFIX_BYTES + ROW_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX);
+    // The largest HelloAck (every stream with every field, all names at their longest) is a frame.
+    assert!(
+        32 + STREAMS_MAX
+            * (11 + NAME_ON_WIRE_BYTES_MAX + FIELDS_MAX * (8 + NAME_ON_WIRE_BYTES_MAX))
+            <= FRAME_PAYLOAD_BYTES_MAX
+    );
+    // Window arithmetic on times and durations stays far from the ends of an i64.
+    assert!(TIME_MS_MAX < i64::MAX / 1024 && DURATION_MS_MAX < i64::MAX / 1024);
+};

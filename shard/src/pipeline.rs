@@ -1,0 +1,186 @@
+//! The pipeline file: streams, views and boards, read from TOML, checked and resolved.
+//!
+//! Names are resolved to indexes and units to milliseconds, so that nothing behind this module
+//! looks anything up. `docs/formats/pipeline.md` is the reference of the file.
+
+use crate::schema::Schema;
+use crate::wire::Level;
+
+/// A checked pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Settings of the process; no part of the state.
+    pub engine: EngineSection,
+    /// Streams, in the order of the file; everywhere else a stream is its index in this list.
+    pub streams: Vec<Stream>,
+    /// Views, in the order of the file.
+    pub views: Vec<View>,
+    /// Boards, in the order of the file.
+    pub boards: Vec<Board>,
+}
+
+/// `[engine]`: defaults that command-line options override.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineSection {
+    /// How many cores to use.
+    pub cores: Option<Cores>,
+    /// Memory budget in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Data directory.
+    pub data: Option<String>,
+}
+
+/// `cores`: a number, `"all"` (that is all but 0) or `"all-but-N"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// Exactly so many, at least 1.
+    Count(u16),
+    /// All that the process may use but so many.
+    AllBut(u16),
+}
+
+/// `[stream.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Name.
+    pub name: String,
+    /// Field whose value routes an event to its owner; may be optional.
+    pub key: usize,
+    /// Event time.
+    pub time: TimeRule,
+    /// When an event is acknowledged.
+    pub durability: Durability,
+    /// Fields and row layout.
+    pub schema: Schema,
+}
+
+/// Event time of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRule {
+    /// The field that holds it: required, of type `time`.
+    pub field: usize,
+    /// How far events may be out of order, in ms.
+    pub disorder_ms: i64,
+    /// How far ahead of the clock an event may be, in ms.
+    pub max_future_ms: i64,
+    /// Silence after which the clock moves the watermark, in ms.
+    pub idle_ms: i64,
+}
+
+/// When an event of a stream is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory.
+    Memory,
+    /// Handed to the disk, not flushed.
+    Written,
+    /// Handed to the disk, which is flushed at this interval.
+    Interval {
+        /// Interval in ms.
+        ms: u64,
+    },
+    /// Flushed.
+    Commit,
+}
+
+impl Durability {
+    /// The level that acknowledgements name.
+    pub const fn level(self) -> Level {
+        match self {
+            Durability::Memory => Level::Memory,
+            Durability::Written => Level::Written,
+            Durability::Interval { .. } => Level::Interval,
+            Durability::Commit => Level::Commit,
+        }
+    }
+}
+
+/// `[view.NAME]`: aggregates per tumbling window and group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Name.
+    pub name: String,
+    /// The stream that it reads.
+    pub stream: usize,
+    /// Fields that it groups by; empty for one group.
+    pub group: Vec<usize>,
+    /// Length of a window, in ms.
+    pub size_ms: i64,
+    /// How long behind its end a window takes late events, in ms.
+    pub late_ms: i64,
+    /// How long a closed window stays readable, in ms of event time.
+    pub keep_ms: i64,
+    /// Columns, in the order of the file.
+    pub columns: Vec<Column>,
+}
+
+/// One column of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name.
+    pub name: String,
+    /// What it computes.
+    pub aggregate: Aggregate,
+}
+
+/// An aggregate over a field. Nulls are passed over, but `Count` counts every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// Number of events.
+    Count,
+    /// Sum of u64, i64 or f64.
+    Sum(usize),
+    /// Least u64, i64, f64 or time.
+    Min(usize),
+    /// Greatest u64, i64, f64 or time.
+    Max(usize),
+    /// Mean of u64, i64 or f64.
+    Avg(usize),
+}
+
+impl Aggregate {
+    /// The field that it reads.
+    pub const fn field(self) -> Option<usize> {
+        match self {
+            Aggregate::Count => None,
+            Aggregate::Sum(f) | Aggregate::Min(f) | Aggregate::Max(f) | Aggregate::Avg(f) => {
+                Some(f)
+            }
+        }
+    }
+}
+
+/// `[board.NAME]`: members in the order of their scores. Ties go to the first to reach the score.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Name.
+    pub name: String,
+    /// The stream that it reads.
+    pub stream: usize,
+    /// Field that names the member.
+    pub member: usize,
+    /// Score.
+    pub score: Score,
+}
+
+/// How events become the score of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Rule.
+    pub rule: ScoreRule,
+    /// Field that it reads; `None` is `count()`, a sum of ones.
+    pub field: Option<usize>,
+    /// Whether the greatest score comes first.
+    pub descending: bool,
+}
+
+/// The rule of a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreRule {
+    /// Sum of all.
+    Sum,
+    /// Greatest if descending, else least.
+    Best,
+    /// Value of the last event.
+    Latest,
+}
