@@ -1,0 +1,90 @@
+//! Key bytes by dense id, stored inline in chunks of a fixed width per key.
+
+/// Keys per chunk. Only the first chunk grows by doubling; later ones are allocated whole.
+const CHUNK_KEYS: usize = 4_096;
+
+/// Where the bytes of all keys of one table stand. Keys are only ever added.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyArena {
+    chunks: Vec<Vec<u8>>,
+    keys: usize,
+    /// Bytes of the longest key.
+    key_bytes_max: usize,
+    /// Keys of differing lengths carry one length byte in front.
+    varying: bool,
+}
+
+impl KeyArena {
+    pub(crate) fn new(key_bytes_max: usize, varying: bool) -> Self {
+        assert!(
+            !varying || key_bytes_max <= u8::MAX as usize,
+            "one length byte per key"
+        );
+        Self {
+            chunks: Vec::new(),
+            keys: 0,
+            key_bytes_max,
+            varying,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.keys
+    }
+
+    const fn stride(&self) -> usize {
+        self.key_bytes_max + self.varying as usize
+    }
+
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        let stride = self.stride();
+        if self.keys.is_multiple_of(CHUNK_KEYS) {
+            let capacity = if self.keys == 0 {
+                0
+            } else {
+                CHUNK_KEYS * stride
+            };
+            self.chunks.push(Vec::with_capacity(capacity));
+        }
+        let chunk = &mut self.chunks[self.keys / CHUNK_KEYS];
+        let filled = chunk.len() + stride;
+        if self.varying {
+            assert!(
+                key.len() <= self.key_bytes_max,
+                "a key is at most as long as its type"
+            );
+            chunk.push(key.len() as u8);
+        } else {
+            assert!(
+                key.len() == self.key_bytes_max,
+                "keys of this type have one length"
+            );
+        }
+        chunk.extend_from_slice(key);
+        chunk.resize(filled, 0);
+        self.keys += 1;
+    }
+
+    /// The bytes of key `id`, which must have been pushed.
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> &[u8] {
+        let index = id as usize;
+        let chunk = &self.chunks[index / CHUNK_KEYS];
+        let start = (index % CHUNK_KEYS) * self.stride();
+        if self.varying {
+            let bytes = chunk[start] as usize;
+            &chunk[start + 1..start + 1 + bytes]
+        } else {
+            &chunk[start..start + self.key_bytes_max]
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.chunks.truncate(1);
+        if let Some(first) = self.chunks.first_mut() {
+            first.clear();
+            self.chunks.swap_remove(0);
+        }
+        self.keys = 0;
+    }
+}
