@@ -162,6 +162,17 @@ pub enum ProbeError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The CPU of the shard cannot be used.
+    #[error(
+        "cannot bind to CPU {cpu}: {source}; it is not in the set of CPUs that this process may \
+         use, choose others with --cpus"
+    )]
+    Cpu {
+        /// CPU that was asked for.
+        cpu: usize,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The scratch file could not be made.
     #[error(
         "cannot make the scratch file {} for the flush probe: {source}; the data directory needs \

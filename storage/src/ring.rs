@@ -33,10 +33,19 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::aligned::AlignedBuf;
 
+mod abi;
 mod error;
+mod options;
 
-pub use error::{KERNEL_FLOOR, RingError, kernel_release, memlock_limit_bytes, parse_release};
-pub(crate) use error::{Surroundings, diagnose, memlock_text, missing_features};
+use abi::{
+    GeteventsArguments, KernelTimespec, REGISTER_RING_FDS, ResourceUpdate, UNREGISTER_RING_FDS,
+};
+pub use error::{
+    KERNEL_FLOOR, RingError, kernel_release, memlock_limit_bytes, memlock_needed_bytes,
+    parse_release,
+};
+use error::{Surroundings, diagnose, memlock_text, missing_features};
+pub use options::{Cqe, RingCounters, RingOptions};
 
 /// Marks the `user_data` of disk operations; everybody else keeps this bit clear.
 pub const DISK_TAG: u64 = 1 << 63;
@@ -47,67 +56,9 @@ const CQ_PER_SQ: u32 = 4;
 const ENTRIES_MIN: u32 = 8;
 const ENTRIES_MAX: u32 = 16_384;
 
-const REGISTER_RING_FDS: libc::c_uint = 20;
-const UNREGISTER_RING_FDS: libc::c_uint = 21;
-
-/// A ring shared by the parts of one core, all on one thread.
+/// A ring shared by the parts of one core, all on one thread. Nobody keeps a borrow across a call
+/// into another part: the disk borrows the ring in `submit`, `reap` and `wait`.
 pub type SharedRing = Rc<RefCell<Ring>>;
-
-/// What a ring is made with.
-#[derive(Debug, Clone)]
-pub struct RingOptions {
-    /// Submission queue length, a power of two after rounding up by the kernel.
-    pub entries: u32,
-    /// Length of the fixed-file table, for log files and sockets together. Cut to the process's
-    /// limit of open files.
-    pub file_slots: u32,
-    /// Length of the registered-buffer table.
-    pub buffer_slots: u16,
-    /// CPU that the kernel's helper threads of this ring are bound to; the shard's own.
-    pub iowq_cpu: Option<usize>,
-    /// Most helper threads for files and for sockets. Two for files: a flush must not hold up a
-    /// write that could not be started without blocking.
-    pub iowq_workers: [u32; 2],
-}
-
-impl Default for RingOptions {
-    fn default() -> RingOptions {
-        RingOptions {
-            entries: 256,
-            file_slots: 1024,
-            buffer_slots: 16,
-            iowq_cpu: None,
-            iowq_workers: [2, 2],
-        }
-    }
-}
-
-/// One completion, as the kernel posted it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cqe {
-    /// The value that the entry was pushed with.
-    pub user_data: u64,
-    /// Result, or the negative error number.
-    pub result: i32,
-    /// `IORING_CQE_F_*` bits.
-    pub flags: u32,
-}
-
-/// What a ring has done since it was made. Plain integers: one core owns them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RingCounters {
-    /// Entries that the kernel took.
-    pub submits: u64,
-    /// System calls made to submit, wait or run completion work.
-    pub enters: u64,
-    /// Completions read.
-    pub cqes: u64,
-    /// Times the kernel had to keep completions back because the queue was full. Anything but
-    /// zero says that `entries` is too small.
-    pub overflow: u64,
-    /// Entries kept back here because the kernel could not take more at once.
-    pub deferred: u64,
-}
 
 /// An io_uring with the flags of a core that owns its thread.
 #[derive(Debug)]
@@ -601,15 +552,6 @@ impl Drop for Ring {
     }
 }
 
-/// Memlock that `shards` shards need for their two registered log buffers each, in bytes, with a
-/// little for the kernel's own accounting.
-#[must_use]
-pub fn memlock_needed_bytes(shards: usize) -> u64 {
-    const LOG_BUFFERS_BYTES: u64 = 2 << 20;
-    const SLACK_BYTES: u64 = 64 << 10;
-    (LOG_BUFFERS_BYTES + SLACK_BYTES) * shards as u64
-}
-
 /// A set of one CPU; `None` if the machine has no such CPU. The kernel itself would silently take
 /// a set without any of its CPUs.
 fn cpu_set(cpu: usize) -> Option<libc::cpu_set_t> {
@@ -623,31 +565,3 @@ fn cpu_set(cpu: usize) -> Option<libc::cpu_set_t> {
     unsafe { libc::CPU_SET(cpu, &mut set) };
     Some(set)
 }
-
-/// `struct __kernel_timespec`.
-#[repr(C)]
-struct KernelTimespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-/// `struct io_uring_getevents_arg`.
-#[repr(C)]
-struct GeteventsArguments {
-    sigmask: u64,
-    sigmask_bytes: u32,
-    min_wait_us: u32,
-    time: u64,
-}
-
-/// `struct io_uring_rsrc_update`.
-#[repr(C)]
-struct ResourceUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-
-const _: () = assert!(size_of::<KernelTimespec>() == 16);
-const _: () = assert!(size_of::<GeteventsArguments>() == 24);
-const _: () = assert!(size_of::<ResourceUpdate>() == 16);

@@ -23,7 +23,7 @@ fn options(dir: &tempfile::TempDir, backend: Backend) -> ProbeOptions {
 }
 
 fn allowed_cpus() -> Vec<usize> {
-    let set = rustix::thread::sched_getaffinity(None).unwrap();
+    let set = rustix::thread::sched_getaffinity(None).expect("the affinity is readable");
     (0..rustix::thread::CpuSet::MAX_CPU)
         .filter(|&cpu| set.is_set(cpu))
         .collect()
@@ -138,6 +138,16 @@ fn failures_name_the_directory_and_what_it_needs() {
     let error = load_or_probe(&options).unwrap_err();
     assert!(matches!(error, ProbeError::Directory { .. }), "{error}");
     assert!(error.to_string().contains("missing"), "{error}");
+
+    options.dir = dir.path().to_path_buf();
+    options.cpu = Some(1023);
+    let error = probe_with(&options).unwrap_err();
+    assert!(error.to_string().contains("CPU 1023"), "{error}");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "the scratch file was left"
+    );
 
     options.dir = "/proc".into();
     let error = probe_with(&options).unwrap_err();

@@ -123,22 +123,9 @@ impl UringDisk {
             flush,
         } = write;
         check_range(&buffer, offset, bytes);
-        let length = u32::try_from(bytes).expect("invariant: a frame is at most 1 MiB");
-        let flags = if flush { libc::RWF_DSYNC } else { 0 };
-        let address = buffer.as_ptr();
-        let index = self.registered_index(&buffer);
         let (fd, fixed) = self.target(file);
-        let entry = match index {
-            Some(index) => opcode::WriteFixed::new(fd, address, length, index)
-                .offset(offset)
-                .rw_flags(flags)
-                .build(),
-            None => opcode::Write::new(fd, address, length)
-                .offset(offset)
-                .rw_flags(flags)
-                .build(),
-        };
-        let entry = entry.flags(fixed);
+        let index = self.registered_index(&buffer);
+        let entry = write_entry(fd, &buffer[..bytes], offset, index, flush).flags(fixed);
         let user_data = self.slots.insert(InFlight {
             ticket,
             file,
@@ -276,6 +263,29 @@ struct Read {
     offset: u64,
     buffer: AlignedBuf,
     bytes: usize,
+}
+
+/// A write of `bytes` at `offset`; `index` is their place among the registered buffers.
+fn write_entry(
+    fd: types::Fd,
+    bytes: &[u8],
+    offset: u64,
+    index: Option<u16>,
+    flush: bool,
+) -> squeue::Entry {
+    let length = u32::try_from(bytes.len()).expect("invariant: a frame is at most 1 MiB");
+    let flags = if flush { libc::RWF_DSYNC } else { 0 };
+    let address = bytes.as_ptr();
+    match index {
+        Some(index) => opcode::WriteFixed::new(fd, address, length, index)
+            .offset(offset)
+            .rw_flags(flags)
+            .build(),
+        None => opcode::Write::new(fd, address, length)
+            .offset(offset)
+            .rw_flags(flags)
+            .build(),
+    }
 }
 
 fn check_range(buffer: &AlignedBuf, offset: u64, bytes: usize) {
@@ -452,5 +462,39 @@ impl Drop for UringDisk {
             self.slots.leak();
             std::mem::forget(std::mem::take(&mut self.files));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Opcode, `rw_flags` and buffer index, by their place in `struct io_uring_sqe`.
+    fn fields(entry: &squeue::Entry) -> (u8, i32, u16) {
+        const SQE_BYTES: usize = 64;
+        const { assert!(size_of::<squeue::Entry>() == SQE_BYTES) };
+        // SAFETY: an entry is 64 bytes of plain integers, all of them initialised.
+        let bytes = unsafe { &*std::ptr::from_ref(entry).cast::<[u8; SQE_BYTES]>() };
+        let rw_flags = i32::from_le_bytes([bytes[28], bytes[29], bytes[30], bytes[31]]);
+        (
+            bytes[0],
+            rw_flags,
+            u16::from_le_bytes([bytes[40], bytes[41]]),
+        )
+    }
+
+    #[test]
+    fn a_flushed_write_tells_the_kernel_so_and_a_plain_one_does_not() {
+        let buffer = AlignedBuf::zeroed(ALIGNMENT_BYTES);
+        let entry = |index, flush| write_entry(types::Fd(3), &buffer, 0, index, flush);
+        let write = opcode::Write::CODE;
+        let write_fixed = opcode::WriteFixed::CODE;
+        assert_eq!(fields(&entry(None, true)), (write, libc::RWF_DSYNC, 0));
+        assert_eq!(fields(&entry(None, false)), (write, 0, 0));
+        assert_eq!(
+            fields(&entry(Some(7), true)),
+            (write_fixed, libc::RWF_DSYNC, 7)
+        );
+        assert_eq!(fields(&entry(Some(7), false)), (write_fixed, 0, 7));
     }
 }

@@ -93,7 +93,7 @@ fn run_prober(
         source,
     };
     if let Some(cpu) = options.cpu {
-        pin(cpu).map_err(flush_error)?;
+        pin(cpu).map_err(|source| ProbeError::Cpu { cpu, source })?;
     }
     match options.backend {
         Backend::Uring => {
@@ -214,16 +214,21 @@ impl<D: Disk, P: FnMut(&mut D) -> io::Result<()>> Prober<D, P> {
                 break;
             }
         }
-        while way == SyncWay::RingDatasync {
-            match self.run(Op::Datasync { file: self.file }) {
-                Ok(_) => break,
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(error),
-            }
+        if way == SyncWay::RingDatasync {
+            self.datasync()?;
         }
         let taken = started.elapsed();
         self.offset = (self.offset + FRAME_BYTES as u64) % SCRATCH_BYTES;
         Ok(taken)
+    }
+
+    fn datasync(&mut self) -> io::Result<()> {
+        loop {
+            match self.run(Op::Datasync { file: self.file }) {
+                Err(error) if is_passing(&error) => {}
+                result => return result.map(drop),
+            }
+        }
     }
 
     fn write(&mut self, flush: bool) -> io::Result<usize> {

@@ -205,6 +205,15 @@ pub fn memlock_limit_bytes() -> Option<u64> {
     getrlimit(Resource::Memlock).current
 }
 
+/// Memlock that `shards` shards need for their two registered log buffers each, in bytes, with a
+/// little for the kernel's own accounting.
+#[must_use]
+pub fn memlock_needed_bytes(shards: usize) -> u64 {
+    const LOG_BUFFERS_BYTES: u64 = 2 << 20;
+    const SLACK_BYTES: u64 = 64 << 10;
+    (LOG_BUFFERS_BYTES + SLACK_BYTES) * shards as u64
+}
+
 pub(crate) fn memlock_text(limit_bytes: Option<u64>) -> String {
     match limit_bytes {
         Some(bytes) => format!("{} KiB", bytes / 1024),
