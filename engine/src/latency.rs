@@ -12,6 +12,7 @@
 //! of a histogram is by definition the sum of its slots, so a snapshot taken in the middle of a
 //! record cannot contradict itself; its sum may be ahead or behind by the record under way.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
@@ -144,10 +145,19 @@ pub fn slot_low_ns(slot: usize) -> u64 {
     sub << octave
 }
 
-/// Largest value (ns) of a slot.
+/// Largest value (ns) of a slot; the last one also holds all values beyond its end.
 pub fn slot_high_ns(slot: usize) -> u64 {
     let (octave, sub) = octave_of(slot);
     ((sub + 1) << octave) - 1
+}
+
+/// A slot's upper end as a bound on the values in it.
+fn slot_bound_ns(slot: usize) -> u64 {
+    if slot == SLOTS - 1 {
+        u64::MAX
+    } else {
+        slot_high_ns(slot)
+    }
 }
 
 fn octave_of(slot: usize) -> (u32, u64) {
@@ -252,11 +262,27 @@ impl Recorder {
 }
 
 /// Counters of one histogram at one moment, or what happened between two moments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StageSnapshot {
     slots: Box<[u64]>,
     sum_ns: u128,
     max_ns: u64,
+}
+
+impl fmt::Debug for StageSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filled: Vec<_> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .collect();
+        f.debug_struct("StageSnapshot")
+            .field("filled_slots", &filled)
+            .field("sum_ns", &self.sum_ns)
+            .field("max_ns", &self.max_ns)
+            .finish()
+    }
 }
 
 impl Default for StageSnapshot {
@@ -331,7 +357,7 @@ impl StageSnapshot {
         for (slot, events) in self.slots.iter().enumerate() {
             below += events;
             if below >= wanted {
-                return slot_high_ns(slot).min(self.max_ns.max(slot_low_ns(slot)));
+                return slot_bound_ns(slot).min(self.max_ns.max(slot_low_ns(slot)));
             }
         }
         self.max_ns
@@ -353,11 +379,10 @@ impl StageSnapshot {
     pub fn since(&self, earlier: &StageSnapshot) -> StageSnapshot {
         let pairs = self.slots.iter().zip(&earlier.slots);
         let slots: Box<[u64]> = pairs.map(|(now, then)| now.saturating_sub(*then)).collect();
-        let longest = slots.iter().rposition(|events| *events > 0);
-        let max_ns = match longest {
+        // The longest time since start, if it falls into the interval, lies in the highest slot.
+        let max_ns = match slots.iter().rposition(|events| *events > 0) {
             None => 0,
-            Some(_) if self.max_ns > earlier.max_ns => self.max_ns,
-            Some(slot) => slot_high_ns(slot).min(self.max_ns.max(slot_low_ns(slot))),
+            Some(slot) => slot_bound_ns(slot).min(self.max_ns.max(slot_low_ns(slot))),
         };
         let sum_ns = u128::from(grown(self.sum_ns as u64, earlier.sum_ns as u64));
         StageSnapshot {

@@ -70,6 +70,12 @@ fn values_beyond_the_range_saturate_but_sum_and_maximum_stay_exact() {
     assert_eq!(snapshot.slots()[SLOTS - 1], 4);
     assert_eq!(snapshot.count(), 4);
     assert_eq!(snapshot.max_ns(), u64::MAX);
+    assert_eq!(
+        snapshot.quantile_ns(0.5),
+        u64::MAX,
+        "no bound is known for these values"
+    );
+    assert_eq!(snapshot.since(&StageSnapshot::empty()), snapshot);
     let sum = u64::MAX.wrapping_add(300_000_000_000);
     assert_eq!(
         snapshot.sum_ns(),
@@ -100,6 +106,11 @@ fn the_maximum_of_an_interval_is_exact_when_it_is_a_record() {
     let third = recorder.snapshot().since(&second);
     assert_eq!(third.max_ns(), slot_high_ns(slot_of(70_000)));
     assert_eq!(second.since(&second).max_ns(), 0);
+    let backwards = first.since(&second);
+    assert_eq!(
+        (backwards.count(), backwards.sum_ns(), backwards.max_ns()),
+        (0, 0, 0)
+    );
 }
 
 #[test]
