@@ -20,6 +20,8 @@ pub const VIEWS_MAX: usize = 64;
 pub const COLUMNS_MAX: usize = 64;
 /// Most group fields of a view.
 pub const GROUP_FIELDS_MAX: usize = 16;
+/// Most windows of a view that are open or readable at one moment.
+pub const WINDOWS_MAX: i64 = 1_000_000;
 /// Most boards of a pipeline.
 pub const BOARDS_MAX: usize = 64;
 /// Groups that keys hash to; the unit in which a store is spread over shards.

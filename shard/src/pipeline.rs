@@ -3,8 +3,24 @@
 //! Names are resolved to indexes and units to milliseconds, so that nothing behind this module
 //! looks anything up. `docs/formats/pipeline.md` is the reference of the file.
 
+mod board;
+mod duration;
+mod expression;
+mod fit;
+mod forecast;
+mod parse;
+mod problem;
+mod section;
+mod stream;
+mod suggest;
+mod view;
+
 use crate::schema::Schema;
 use crate::wire::Level;
+
+pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
+pub use forecast::{Forecast, ForecastLine};
+pub use problem::Problem;
 
 /// A checked pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +33,45 @@ pub struct Pipeline {
     pub views: Vec<View>,
     /// Boards, in the order of the file.
     pub boards: Vec<Board>,
+}
+
+impl Pipeline {
+    /// Reads and checks a file; on failure every problem of it, in the order of the file.
+    pub fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
+        parse::parse(text)
+    }
+
+    /// XXH3-128 of everything that makes state: streams, views and boards, not `[engine]`.
+    pub fn digest(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(fit::describe(self).as_bytes())
+    }
+
+    /// Whether a store that was written with `stored` may be opened with this pipeline: its streams
+    /// must be the first streams here, in the same order, with the same fields, key, time field and
+    /// `max_future`. Everything else is rebuilt from the log and may differ.
+    pub fn fits(&self, stored: &Pipeline) -> Result<(), Vec<Problem>> {
+        fit::check(self, stored)
+    }
+
+    /// Memory that this pipeline takes with so many keys per stream.
+    pub fn forecast(&self, keys: u64) -> Forecast {
+        forecast::forecast(self, keys)
+    }
+
+    /// The index of a stream by name.
+    pub fn stream(&self, name: &str) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.name == name)
+    }
+
+    /// The index of a view by name.
+    pub fn view(&self, name: &str) -> Option<usize> {
+        self.views.iter().position(|view| view.name == name)
+    }
+
+    /// The index of a board by name.
+    pub fn board(&self, name: &str) -> Option<usize> {
+        self.boards.iter().position(|board| board.name == name)
+    }
 }
 
 /// `[engine]`: defaults that command-line options override.

@@ -1,0 +1,118 @@
+//! `[board.NAME]`.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use crate::pipeline::expression::{is_number, is_ordered, parse_call};
+use crate::pipeline::parse::read_from;
+use crate::pipeline::problem::Report;
+use crate::pipeline::section::{Section, Text};
+use crate::pipeline::stream::StreamDraft;
+use crate::pipeline::{Board, Score, ScoreRule, suggest};
+
+pub(super) fn read_board(
+    report: &mut Report<'_>,
+    drafts: &[StreamDraft],
+    name: &str,
+    span: Range<usize>,
+    table: &DeTable<'_>,
+) -> Option<Board> {
+    let known = ["from", "member", "score", "ties"];
+    let section = Section::open(report, format!("[board.{name}]"), span, table, &known);
+    if let Some(ties) = section.text(report, "ties")
+        && ties.text != "first-to-reach"
+    {
+        let message = format!("{}: unknown rule of ties `{}`", section.path, ties.text);
+        report.push(
+            ties.span,
+            message,
+            suggest::hint(ties.text, ["first-to-reach"]),
+        );
+    }
+    let from = read_from(report, &section, drafts);
+    let draft = from.map(|(_, draft)| draft);
+    let member = section.required_text(report, "member");
+    let member = member
+        .zip(draft)
+        .and_then(|(text, draft)| draft.resolve_identity(report, &section.path, "a member", text));
+    let score = section.required_text(report, "score");
+    let score = score.and_then(|text| read_score(report, &section, draft, text));
+    let (stream, _) = from?;
+    Some(Board {
+        name: name.to_owned(),
+        stream,
+        member: member?,
+        score: score?,
+    })
+}
+
+const FUNCTIONS: [&str; 4] = ["sum", "best", "latest", "count"];
+
+fn read_score(
+    report: &mut Report<'_>,
+    section: &Section<'_, '_>,
+    draft: Option<&StreamDraft>,
+    Text { text, span }: Text<'_>,
+) -> Option<Score> {
+    let path = &section.path;
+    let Some(call) = parse_call(text) else {
+        report.add_hint(
+            span,
+            format!("{path}: `{text}` is no score"),
+            "write for example `sum(points) desc` or `best(time_ms) asc`".to_owned(),
+        );
+        return None;
+    };
+    let descending = match call.suffix {
+        "" | "desc" => true,
+        "asc" => false,
+        other => {
+            let message = format!("{path}: unknown direction `{other}`");
+            report.push(span, message, suggest::hint(other, ["asc", "desc"]));
+            return None;
+        }
+    };
+    if !FUNCTIONS.contains(&call.function) {
+        let message = format!("{path}: unknown score `{}`", call.function);
+        report.push(span, message, suggest::hint(call.function, FUNCTIONS));
+        return None;
+    }
+    if call.function == "count" {
+        if call.field.is_empty() {
+            return Some(Score {
+                rule: ScoreRule::Sum,
+                field: None,
+                descending,
+            });
+        }
+        report.add(span, format!("{path}: count() takes no field"));
+        return None;
+    }
+    if call.field.is_empty() {
+        report.add(span, format!("{path}: {}() needs a field", call.function));
+        return None;
+    }
+    let resolved = draft?.resolve(report, path, call.field, span.clone())?;
+    let rule = match call.function {
+        "sum" => ScoreRule::Sum,
+        "best" => ScoreRule::Best,
+        _ => ScoreRule::Latest,
+    };
+    let (fits, wanted): (fn(_) -> bool, _) = match rule {
+        ScoreRule::Sum => (is_number, "u64, i64 or f64"),
+        _ => (is_ordered, "u64, i64, f64 or time"),
+    };
+    if let Some(kind) = resolved.kind
+        && !fits(kind)
+    {
+        let message = format!("{path}: field `{}` is {kind}", call.field);
+        report.add_hint(span, message, format!("{} takes {wanted}", call.function));
+        return None;
+    }
+    Some(Score {
+        rule,
+        field: Some(resolved.index),
+        descending,
+    })
+}

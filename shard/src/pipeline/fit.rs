@@ -1,0 +1,157 @@
+//! Whether a store that was written with one pipeline may be opened with another.
+
+use std::fmt::Write;
+
+use crate::pipeline::duration::duration_text;
+use crate::pipeline::problem::Problem;
+use crate::pipeline::{Pipeline, Stream};
+use crate::schema::{Field, Schema};
+
+/// A canonical text of everything that makes state: equal pipelines have equal texts.
+pub(super) fn describe(pipeline: &Pipeline) -> String {
+    let mut out = String::from("ringmill-pipeline 1\n");
+    for stream in &pipeline.streams {
+        let Stream {
+            name,
+            key,
+            time,
+            durability,
+            schema,
+        } = stream;
+        push(
+            &mut out,
+            format_args!("stream {name} key {key} {time:?} {durability:?}\n"),
+        );
+        out.push_str(&schema.description());
+    }
+    for view in &pipeline.views {
+        push(&mut out, format_args!("{view:?}\n"));
+    }
+    for board in &pipeline.boards {
+        push(&mut out, format_args!("{board:?}\n"));
+    }
+    out
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("invariant: writing to a String cannot fail");
+}
+
+/// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt
+/// from the log and may differ.
+pub(super) fn check(new: &Pipeline, stored: &Pipeline) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    for (index, old) in stored.streams.iter().enumerate() {
+        let place = new
+            .streams
+            .iter()
+            .position(|stream| stream.name == old.name);
+        match place {
+            None => problems.push(problem(
+                format!(
+                    "the store has a stream `{}`, which the file lacks",
+                    old.name
+                ),
+                "keep the stream, or open another data directory",
+            )),
+            Some(place) if place != index => problems.push(problem(
+                format!(
+                    "stream `{}` is number {} in the store and number {} in the file",
+                    old.name,
+                    index + 1,
+                    place + 1
+                ),
+                "keep the order of the streams and add new ones behind them",
+            )),
+            Some(place) => check_stream(&new.streams[place], old, &mut problems),
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+fn check_stream(new: &Stream, old: &Stream, problems: &mut Vec<Problem>) {
+    let name = &old.name;
+    if new.schema.id != old.schema.id {
+        problems.push(problem(
+            format!(
+                "the fields of stream `{name}` differ from the store: {}",
+                difference(new, old)
+            ),
+            "the fields of a store cannot change; open another data directory",
+        ));
+        return;
+    }
+    let field = |schema: &Schema, index: usize| schema.fields[index].name.clone();
+    if new.key != old.key {
+        let (stored, given) = (field(&old.schema, old.key), field(&new.schema, new.key));
+        problems.push(problem(
+            format!(
+                "stream `{name}` is keyed by `{stored}` in the store, by `{given}` in the file"
+            ),
+            "the key of a store cannot change; open another data directory",
+        ));
+    }
+    if new.time.field != old.time.field {
+        let stored = field(&old.schema, old.time.field);
+        let given = field(&new.schema, new.time.field);
+        problems.push(problem(
+            format!(
+                "the time of stream `{name}` is `{stored}` in the store, `{given}` in the file"
+            ),
+            "the time field of a store cannot change; open another data directory",
+        ));
+    }
+    if new.time.max_future_ms != old.time.max_future_ms {
+        let stored = duration_text(old.time.max_future_ms);
+        let given = duration_text(new.time.max_future_ms);
+        problems.push(problem(
+            format!(
+                "`max_future` of stream `{name}` is {stored} in the store, {given} in the file; \
+                 replay would judge events anew that were acknowledged"
+            ),
+            "keep the value of the store, or open another data directory",
+        ));
+    }
+}
+
+fn difference(new: &Stream, old: &Stream) -> String {
+    let shown = |field: &Field| {
+        let optional = if field.optional { ", optional" } else { "" };
+        format!(
+            "`{}` (id {}, {}{optional})",
+            field.name, field.id, field.kind
+        )
+    };
+    let missing = |from: &Schema, other: &Schema| {
+        let key = |field: &Field| (field.id, field.name.clone(), field.kind, field.optional);
+        let known: Vec<_> = other.fields.iter().map(key).collect();
+        let only: Vec<String> = from
+            .fields
+            .iter()
+            .filter(|field| !known.contains(&key(field)))
+            .map(shown)
+            .collect();
+        if only.is_empty() {
+            "nothing".to_owned()
+        } else {
+            only.join(", ")
+        }
+    };
+    let stored = missing(&old.schema, &new.schema);
+    let given = missing(&new.schema, &old.schema);
+    format!("only the store has {stored}, only the file has {given}")
+}
+
+fn problem(message: String, hint: &str) -> Problem {
+    Problem {
+        line: 0,
+        column: 0,
+        message,
+        hint: Some(hint.to_owned()),
+    }
+}

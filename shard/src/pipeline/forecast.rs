@@ -1,0 +1,201 @@
+//! Memory of the state, before anything runs.
+//!
+//! The sizes follow the structures of the state machine: key tables at their usual load, rank
+//! records with their lists, cells of windows. They are an estimate with its assumptions stated, not
+//! a limit.
+
+use std::fmt;
+
+use crate::limits::SHARDS_MAX;
+use crate::pipeline::{Board, Pipeline, View};
+use crate::schema::Schema;
+
+/// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
+const TABLE_SLOT_BYTES: u64 = 30;
+/// A member of a rank index: its record and its share of a bucket's list.
+const RANK_MEMBER_BYTES: u64 = 32 + 12;
+/// The exact score of a member beside its order key.
+const SCORE_BYTES: u64 = 16;
+/// One column of one group of one window: a 128-bit accumulator and its count.
+const CELL_BYTES: u64 = 32;
+/// A group of a window before its columns and its name.
+const GROUP_BYTES: u64 = 48;
+/// A group key names its fields by length and bytes.
+const GROUP_FIELD_BYTES: u64 = 2;
+/// A producer: name hash, epoch, sequence, counters.
+const PRODUCER_BYTES: u64 = 96;
+/// Producers that are assumed.
+const PRODUCERS: u64 = 1_000;
+/// Groups per window that are assumed where the group is not the stream's key.
+const GROUPS_ASSUMED: u64 = 1_000;
+
+/// One item of a forecast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForecastLine {
+    /// What: `keys of stream finds`.
+    pub name: String,
+    /// How many.
+    pub items: u64,
+    /// Bytes of each.
+    pub item_bytes: u64,
+}
+
+impl ForecastLine {
+    /// Bytes of all.
+    pub fn total_bytes(&self) -> u64 {
+        self.items.saturating_mul(self.item_bytes)
+    }
+}
+
+/// Memory that a pipeline takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// Keys per stream that were asked for.
+    pub keys: u64,
+    /// The items.
+    pub lines: Vec<ForecastLine>,
+    /// Bytes of each key, over its stream's table and all boards that it is a member of.
+    pub key_bytes: u64,
+    /// Bytes of everything.
+    pub total_bytes: u64,
+    /// What the estimate rests on.
+    pub assumptions: Vec<String>,
+}
+
+pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
+    let mut lines = Vec::new();
+    let mut key_bytes = 0;
+    for (index, stream) in pipeline.streams.iter().enumerate() {
+        let is_member = |board: &&Board| board.stream == index && board.member == stream.key;
+        if !pipeline.boards.iter().any(|board| is_member(&board)) {
+            continue;
+        }
+        let item_bytes = name_bytes(&stream.schema, stream.key) + TABLE_SLOT_BYTES;
+        key_bytes += item_bytes;
+        lines.push(ForecastLine {
+            name: format!("keys of stream {}", stream.name),
+            items: keys,
+            item_bytes,
+        });
+    }
+    for board in &pipeline.boards {
+        let stream = &pipeline.streams[board.stream];
+        let mut item_bytes = RANK_MEMBER_BYTES + SCORE_BYTES;
+        if board.member == stream.key {
+            key_bytes += item_bytes;
+        } else {
+            item_bytes += name_bytes(&stream.schema, board.member) + TABLE_SLOT_BYTES;
+        }
+        let name = format!("members of board {}", board.name);
+        lines.push(ForecastLine {
+            name,
+            items: keys,
+            item_bytes,
+        });
+    }
+    lines.extend(
+        pipeline
+            .views
+            .iter()
+            .map(|view| view_line(pipeline, view, keys)),
+    );
+    let name = "producers".to_owned();
+    lines.push(ForecastLine {
+        name,
+        items: PRODUCERS,
+        item_bytes: PRODUCER_BYTES,
+    });
+    let total_bytes = lines
+        .iter()
+        .fold(0u64, |sum, line| sum.saturating_add(line.total_bytes()));
+    Forecast {
+        keys,
+        lines,
+        key_bytes,
+        total_bytes,
+        assumptions: assumptions(keys),
+    }
+}
+
+/// Bytes of a key or member in its table.
+fn name_bytes(schema: &Schema, field: usize) -> u64 {
+    let kind = schema.fields[field].kind;
+    let length = u64::from(kind.capacity() > 0);
+    kind.canonical_bytes_max() as u64 + length
+}
+
+fn view_line(pipeline: &Pipeline, view: &View, keys: u64) -> ForecastLine {
+    let stream = &pipeline.streams[view.stream];
+    let group_bytes: u64 = view
+        .group
+        .iter()
+        .map(|field| name_bytes(&stream.schema, *field) + GROUP_FIELD_BYTES)
+        .sum();
+    let groups = if view.group.is_empty() {
+        1
+    } else if view.group.contains(&stream.key) {
+        keys
+    } else {
+        keys.min(GROUPS_ASSUMED)
+    };
+    // One window is open at the newest event, and the oldest one is only partly in reach.
+    let reach_ms = view.keep_ms + view.late_ms + stream.time.disorder_ms;
+    let windows = (reach_ms / view.size_ms) as u64 + 2;
+    ForecastLine {
+        name: format!("groups of view {} in {windows} windows", view.name),
+        items: groups.saturating_mul(windows),
+        item_bytes: GROUP_BYTES + group_bytes + CELL_BYTES * view.columns.len() as u64,
+    }
+}
+
+fn assumptions(keys: u64) -> Vec<String> {
+    vec![
+        format!("{keys} keys per stream, and as many members per board"),
+        format!("{GROUPS_ASSUMED} groups per window where a view does not group by the key"),
+        "every window from `keep` to the newest event holds every group".to_owned(),
+        format!("{PRODUCERS} producers"),
+        format!(
+            "one shard; each further one (at most {SHARDS_MAX}) holds partial groups of its own"
+        ),
+        "rings, log buffers and connections are not included".to_owned(),
+    ]
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            let total = size_text(line.total_bytes());
+            writeln!(
+                f,
+                "{:>12}  {} x {} bytes: {}",
+                total, line.items, line.item_bytes, line.name
+            )?;
+        }
+        writeln!(
+            f,
+            "{:>12}  in all, {} bytes per key",
+            size_text(self.total_bytes),
+            self.key_bytes
+        )?;
+        f.write_str("assuming\n")?;
+        for assumption in &self.assumptions {
+            writeln!(f, "  - {assumption}")?;
+        }
+        Ok(())
+    }
+}
+
+fn size_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut scaled = bytes as f64;
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{scaled:.1} {}", UNITS[unit])
+    }
+}

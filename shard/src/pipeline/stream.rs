@@ -1,0 +1,306 @@
+//! `[stream.NAME]`, its fields and its time rule.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::pipeline::problem::Report;
+use crate::pipeline::section::{Section, Text, as_table};
+use crate::pipeline::{Durability, Stream, TimeRule, suggest};
+use crate::schema::{FieldSpec, FieldType, Schema, is_identifier};
+
+const DISORDER_MS_DEFAULT: i64 = 0;
+const MAX_FUTURE_MS_DEFAULT: i64 = 10_000;
+const IDLE_MS_DEFAULT: i64 = 5_000;
+/// A flush interval beyond an hour is a slip.
+const INTERVAL_MS_MAX: i64 = 3_600_000;
+
+/// A stream as far as it could be read. Views and boards are checked against it even if it has
+/// problems of its own, so that one run shows them all.
+pub(super) struct StreamDraft {
+    pub(super) name: String,
+    fields: Vec<FieldDraft>,
+    schema: Option<Schema>,
+    key: Option<usize>,
+    pub(super) time: Option<TimeRule>,
+    durability: Option<Durability>,
+}
+
+struct FieldDraft {
+    name: String,
+    /// `None` if its type is faulty, which was reported.
+    kind: Option<FieldType>,
+    optional: bool,
+}
+
+/// A field that a name resolved to.
+#[derive(Clone, Copy)]
+pub(super) struct Resolved {
+    /// Index in the schema; of no meaning if the schema has problems.
+    pub(super) index: usize,
+    pub(super) kind: Option<FieldType>,
+    pub(super) optional: bool,
+}
+
+impl StreamDraft {
+    /// The field of a name; an unknown one is reported.
+    pub(super) fn resolve(
+        &self,
+        report: &mut Report<'_>,
+        path: &str,
+        name: &str,
+        span: Range<usize>,
+    ) -> Option<Resolved> {
+        let found = self.fields.iter().find(|field| field.name == name);
+        if found.is_none() {
+            let names = self.fields.iter().map(|field| field.name.as_str());
+            let message = format!("{path}: stream `{}` has no field `{name}`", self.name);
+            report.push(span, message, suggest::hint(name, names));
+        }
+        let FieldDraft { kind, optional, .. } = *found?;
+        let index = self
+            .schema
+            .as_ref()
+            .and_then(|schema| schema.field(name))
+            .unwrap_or(0);
+        Some(Resolved {
+            index,
+            kind,
+            optional,
+        })
+    }
+
+    /// A field that may be a key, a group or a member: of any type but f64, whose equality
+    /// surprises.
+    pub(super) fn resolve_identity(
+        &self,
+        report: &mut Report<'_>,
+        path: &str,
+        role: &str,
+        Text { text, span }: Text<'_>,
+    ) -> Option<usize> {
+        let resolved = self.resolve(report, path, text, span.clone())?;
+        if resolved.kind == Some(FieldType::F64) {
+            report.add_hint(
+                span,
+                format!("{path}: field `{text}` is f64, which cannot be {role}"),
+                "use a u64, i64, bool, time, uuid or text field".to_owned(),
+            );
+            return None;
+        }
+        Some(resolved.index)
+    }
+
+    pub(super) fn finish(self) -> Option<Stream> {
+        Some(Stream {
+            name: self.name,
+            key: self.key?,
+            time: self.time?,
+            durability: self.durability?,
+            schema: self.schema?,
+        })
+    }
+}
+
+pub(super) fn read_stream(
+    report: &mut Report<'_>,
+    name: &str,
+    span: Range<usize>,
+    table: &DeTable<'_>,
+) -> StreamDraft {
+    let known = ["key", "time", "durability", "fields"];
+    let section = Section::open(report, format!("[stream.{name}]"), span, table, &known);
+    let (fields, schema) = read_fields(report, &section, name);
+    let mut draft = StreamDraft {
+        name: name.to_owned(),
+        fields,
+        schema,
+        key: None,
+        time: None,
+        durability: read_durability(report, &section),
+    };
+    draft.key = section
+        .required_text(report, "key")
+        .and_then(|key| draft.resolve_identity(report, &section.path, "a key", key));
+    draft.time = read_time(report, &section, &draft);
+    draft
+}
+
+fn read_fields(
+    report: &mut Report<'_>,
+    stream: &Section<'_, '_>,
+    name: &str,
+) -> (Vec<FieldDraft>, Option<Schema>) {
+    let Some(()) = stream.require(report, "fields") else {
+        return (Vec::new(), None);
+    };
+    let Some((span, table)) = stream.table(report, "fields") else {
+        return (Vec::new(), None);
+    };
+    let fields = Section::free(format!("[stream.{name}.fields]"), span.clone(), table);
+    let (mut drafts, mut specs): (Vec<FieldDraft>, Vec<FieldSpec>) = (Vec::new(), Vec::new());
+    let mut whole = true;
+    for (field, span, value) in fields.entries() {
+        if !is_identifier(field) {
+            report.add_hint(
+                span.clone(),
+                format!("`{field}` in {} is no field name", fields.path),
+                format!(
+                    "use a letter, then letters, digits and `_`, at most {NAME_BYTES_MAX} bytes"
+                ),
+            );
+            whole = false;
+        }
+        let path = format!("field `{field}` of stream `{name}`");
+        let Some(table) = as_table(report, &path, value) else {
+            drafts.push(FieldDraft {
+                name: field.to_owned(),
+                kind: None,
+                optional: false,
+            });
+            whole = false;
+            continue;
+        };
+        let section = Section::open(report, path, span, table, &["id", "type", "optional"]);
+        let id = read_id(report, &section, &specs);
+        let kind = read_type(report, &section);
+        let optional = section.boolean(report, "optional").unwrap_or(false);
+        drafts.push(FieldDraft {
+            name: field.to_owned(),
+            kind,
+            optional,
+        });
+        match (id, kind) {
+            (Some(id), Some(kind)) => {
+                specs.push(FieldSpec {
+                    id,
+                    name: field.to_owned(),
+                    kind,
+                    optional,
+                });
+            }
+            _ => whole = false,
+        }
+    }
+    if !whole {
+        return (drafts, None);
+    }
+    let schema = Schema::new(specs)
+        .map_err(|error| report.add(span, format!("{}: {error}", fields.path)))
+        .ok();
+    (drafts, schema)
+}
+
+fn read_id(report: &mut Report<'_>, field: &Section<'_, '_>, before: &[FieldSpec]) -> Option<u16> {
+    field.require(report, "id")?;
+    let (id, span) = field.integer(report, "id")?;
+    let Some(id) = u16::try_from(id).ok().filter(|id| *id >= 1) else {
+        report.add(
+            span,
+            format!("{} has id {id}; ids are 1 to 65535", field.path),
+        );
+        return None;
+    };
+    if let Some(first) = before.iter().find(|spec| spec.id == id) {
+        let message = format!(
+            "{} has id {id}, which field `{}` has",
+            field.path, first.name
+        );
+        report.add_hint(
+            span,
+            message,
+            "give every field an id of its own".to_owned(),
+        );
+        return None;
+    }
+    Some(id)
+}
+
+fn read_type(report: &mut Report<'_>, field: &Section<'_, '_>) -> Option<FieldType> {
+    let Text { text, span } = field.required_text(report, "type")?;
+    if let Some(kind) = FieldType::parse(text) {
+        return Some(kind);
+    }
+    let types = ["u64", "i64", "f64", "bool", "time", "uuid", "text(n)"];
+    let (message, hint) = if text.starts_with("text") {
+        let message = format!("`{text}` of {} is no text type", field.path);
+        (
+            message,
+            Some(format!(
+                "write text(n) with n bytes from 1 to {TEXT_BYTES_MAX}"
+            )),
+        )
+    } else {
+        let message = format!("unknown type `{text}` of {}", field.path);
+        (message, suggest::hint(text, types))
+    };
+    report.push(span, message, hint);
+    None
+}
+
+fn read_time(
+    report: &mut Report<'_>,
+    stream: &Section<'_, '_>,
+    draft: &StreamDraft,
+) -> Option<TimeRule> {
+    stream.require(report, "time")?;
+    let (span, table) = stream.table(report, "time")?;
+    let path = format!("[stream.{}.time]", draft.name);
+    let known = ["field", "disorder", "max_future", "idle"];
+    let section = Section::open(report, path, span, table, &known);
+    let disorder_ms = section.duration_ms(report, "disorder", 0, DISORDER_MS_DEFAULT);
+    let max_future_ms = section.duration_ms(report, "max_future", 0, MAX_FUTURE_MS_DEFAULT);
+    let idle_ms = section.duration_ms(report, "idle", 1, IDLE_MS_DEFAULT);
+    debug_assert!(disorder_ms.max(max_future_ms).max(idle_ms) <= DURATION_MS_MAX);
+    let Text { text, span } = section.required_text(report, "field")?;
+    let resolved = draft.resolve(report, &section.path, text, span.clone())?;
+    match resolved.kind {
+        Some(FieldType::Time) if resolved.optional => {
+            report.add(
+                span,
+                format!("{}: field `{text}` must not be optional", section.path),
+            );
+        }
+        Some(FieldType::Time) | None => {}
+        Some(kind) => {
+            let message = format!("{}: field `{text}` is {kind}, not time", section.path);
+            report.add(span, message);
+        }
+    }
+    Some(TimeRule {
+        field: resolved.index,
+        disorder_ms,
+        max_future_ms,
+        idle_ms,
+    })
+}
+
+fn read_durability(report: &mut Report<'_>, stream: &Section<'_, '_>) -> Option<Durability> {
+    if stream.value("durability").is_none() {
+        return Some(Durability::Commit);
+    }
+    let Text { text, span } = stream.text(report, "durability")?;
+    if let Some(interval) = text.strip_prefix("interval:") {
+        let ms = stream.parse_duration(report, "durability", interval, span.clone())?;
+        if !(1..=INTERVAL_MS_MAX).contains(&ms) {
+            let message = format!("`durability` in {}: an interval is 1ms to 1h", stream.path);
+            report.add(span, message);
+            return None;
+        }
+        return Some(Durability::Interval {
+            ms: ms.unsigned_abs(),
+        });
+    }
+    match text {
+        "memory" => Some(Durability::Memory),
+        "written" => Some(Durability::Written),
+        "commit" => Some(Durability::Commit),
+        _ => {
+            let levels = ["memory", "written", "interval:500ms", "commit"];
+            let message = format!("`durability` in {}: unknown level `{text}`", stream.path);
+            report.push(span, message, suggest::hint(text, levels));
+            None
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `[view.NAME]`.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX, WINDOWS_MAX};
+use crate::pipeline::expression::{is_number, is_ordered, parse_call};
+use crate::pipeline::parse::read_from;
+use crate::pipeline::problem::Report;
+use crate::pipeline::section::{Section, Text};
+use crate::pipeline::stream::StreamDraft;
+use crate::pipeline::{Aggregate, Column, View, suggest};
+use crate::schema::is_identifier;
+
+const LATE_MS_DEFAULT: i64 = 0;
+const KEEP_MS_DEFAULT: i64 = 86_400_000;
+
+struct Window {
+    size_ms: i64,
+    late_ms: i64,
+    keep_ms: i64,
+}
+
+pub(super) fn read_view(
+    report: &mut Report<'_>,
+    drafts: &[StreamDraft],
+    name: &str,
+    span: Range<usize>,
+    table: &DeTable<'_>,
+) -> Option<View> {
+    let known = ["from", "group", "window", "columns"];
+    let section = Section::open(report, format!("[view.{name}]"), span, table, &known);
+    let from = read_from(report, &section, drafts);
+    let draft = from.map(|(_, draft)| draft);
+    let group_texts = section.texts(report, "group").unwrap_or_default();
+    let group = read_group(report, &section, draft, &group_texts);
+    let window = read_window(report, &section, name, draft);
+    let columns = read_columns(report, &section, name, draft, &group_texts)?;
+    let (stream, _) = from?;
+    let Window {
+        size_ms,
+        late_ms,
+        keep_ms,
+    } = window?;
+    let group = group?;
+    Some(View {
+        name: name.to_owned(),
+        stream,
+        group,
+        size_ms,
+        late_ms,
+        keep_ms,
+        columns,
+    })
+}
+
+fn read_group(
+    report: &mut Report<'_>,
+    section: &Section<'_, '_>,
+    draft: Option<&StreamDraft>,
+    texts: &[Text<'_>],
+) -> Option<Vec<usize>> {
+    let mut fields = Vec::new();
+    for (position, text) in texts.iter().enumerate() {
+        if texts[..position]
+            .iter()
+            .any(|before| before.text == text.text)
+        {
+            let message = format!("{}: `group` names `{}` twice", section.path, text.text);
+            report.add(text.span.clone(), message);
+        }
+        if let Some(draft) = draft {
+            let role = "a group";
+            fields.extend(draft.resolve_identity(report, &section.path, role, text.clone()));
+        }
+    }
+    if texts.len() > GROUP_FIELDS_MAX {
+        let (path, count) = (&section.path, texts.len());
+        let message =
+            format!("{path}: {count} group fields; at most {GROUP_FIELDS_MAX} are possible");
+        report.add(texts[0].span.clone(), message);
+    }
+    Some(fields)
+}
+
+fn read_window(
+    report: &mut Report<'_>,
+    view: &Section<'_, '_>,
+    name: &str,
+    draft: Option<&StreamDraft>,
+) -> Option<Window> {
+    view.require(report, "window")?;
+    let (span, table) = view.table(report, "window")?;
+    let known = ["kind", "size", "late", "keep"];
+    let path = format!("[view.{name}.window]");
+    let section = Section::open(report, path, span.clone(), table, &known);
+    if let Some(kind) = section.text(report, "kind")
+        && kind.text != "tumbling"
+    {
+        let message = format!("{}: unknown kind `{}`", section.path, kind.text);
+        report.push(kind.span, message, suggest::hint(kind.text, ["tumbling"]));
+    }
+    section.require(report, "size")?;
+    let size_ms = section.duration_ms(report, "size", 1, 0);
+    let late_ms = section.duration_ms(report, "late", 0, LATE_MS_DEFAULT);
+    let keep_ms = section.duration_ms(report, "keep", 0, KEEP_MS_DEFAULT);
+    if size_ms == 0 {
+        return None;
+    }
+    // Open windows reach from the watermark back by `late` and forth to the newest event, which is
+    // `disorder` ahead of it.
+    let disorder_ms = draft
+        .and_then(|draft| draft.time)
+        .map_or(0, |time| time.disorder_ms);
+    let windows = (late_ms + keep_ms + disorder_ms) / size_ms;
+    if windows > WINDOWS_MAX {
+        report.add_hint(
+            span,
+            format!(
+                "{}: {windows} windows at once; at most {WINDOWS_MAX} are possible",
+                section.path
+            ),
+            "shorten `keep` or lengthen `size`".to_owned(),
+        );
+        return None;
+    }
+    Some(Window {
+        size_ms,
+        late_ms,
+        keep_ms,
+    })
+}
+
+fn read_columns(
+    report: &mut Report<'_>,
+    view: &Section<'_, '_>,
+    name: &str,
+    draft: Option<&StreamDraft>,
+    group: &[Text<'_>],
+) -> Option<Vec<Column>> {
+    view.require(report, "columns")?;
+    let (span, table) = view.table(report, "columns")?;
+    let section = Section::free(format!("[view.{name}.columns]"), span.clone(), table);
+    let entries = section.entries();
+    if entries.is_empty() {
+        report.add(
+            span.clone(),
+            format!("{} needs at least one column", section.path),
+        );
+    }
+    if entries.len() > COLUMNS_MAX {
+        let count = entries.len();
+        let message = format!(
+            "{}: {count} columns; at most {COLUMNS_MAX} are possible",
+            section.path
+        );
+        report.add(span, message);
+    }
+    let mut columns = Vec::new();
+    for (column, span, _) in entries {
+        if !is_identifier(column) {
+            report.add_hint(
+                span.clone(),
+                format!("`{column}` in {} is no column name", section.path),
+                format!(
+                    "use a letter, then letters, digits and `_`, at most {NAME_BYTES_MAX} bytes"
+                ),
+            );
+        }
+        if group.iter().any(|field| field.text == column) {
+            let message = format!("column `{column}` in {} is a group field too", section.path);
+            report.add(span, message);
+        }
+        let Some(text) = section.text(report, column) else {
+            continue;
+        };
+        let aggregate = read_aggregate(report, &section, draft, text);
+        columns.extend(aggregate.map(|aggregate| Column {
+            name: column.to_owned(),
+            aggregate,
+        }));
+    }
+    Some(columns)
+}
+
+const AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
+
+fn read_aggregate(
+    report: &mut Report<'_>,
+    section: &Section<'_, '_>,
+    draft: Option<&StreamDraft>,
+    Text { text, span }: Text<'_>,
+) -> Option<Aggregate> {
+    let path = &section.path;
+    let Some(call) = parse_call(text).filter(|call| call.suffix.is_empty()) else {
+        report.add_hint(
+            span,
+            format!("{path}: `{text}` is no aggregate"),
+            "write for example `sum(points)` or `count()`".to_owned(),
+        );
+        return None;
+    };
+    if !AGGREGATES.contains(&call.function) {
+        let message = format!("{path}: unknown aggregate `{}`", call.function);
+        report.push(span, message, suggest::hint(call.function, AGGREGATES));
+        return None;
+    }
+    if call.function == "count" {
+        if call.field.is_empty() {
+            return Some(Aggregate::Count);
+        }
+        report.add(span, format!("{path}: count() takes no field"));
+        return None;
+    }
+    if call.field.is_empty() {
+        report.add(span, format!("{path}: {}() needs a field", call.function));
+        return None;
+    }
+    let resolved = draft?.resolve(report, path, call.field, span.clone())?;
+    let (fits, wanted): (fn(_) -> bool, _) = match call.function {
+        "min" | "max" => (is_ordered, "u64, i64, f64 or time"),
+        _ => (is_number, "u64, i64 or f64"),
+    };
+    if let Some(kind) = resolved.kind
+        && !fits(kind)
+    {
+        let message = format!("{path}: field `{}` is {kind}", call.field);
+        report.add_hint(span, message, format!("{} takes {wanted}", call.function));
+        return None;
+    }
+    Some(match call.function {
+        "sum" => Aggregate::Sum(resolved.index),
+        "min" => Aggregate::Min(resolved.index),
+        "max" => Aggregate::Max(resolved.index),
+        _ => Aggregate::Avg(resolved.index),
+    })
+}

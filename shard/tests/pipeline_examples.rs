@@ -1,0 +1,115 @@
+//! The example pipelines are correct and mean what their comments say.
+
+use ringmill_shard::ndjson::{parse_line, row_to_json};
+use ringmill_shard::pipeline::{
+    Aggregate, Durability, Pipeline, Problem, Score, ScoreRule, TimeRule,
+};
+
+fn load(name: &str) -> Pipeline {
+    let path = format!(
+        "{}/../docs/examples/{name}.toml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    Pipeline::parse(&text).unwrap_or_else(|problems| {
+        let shown: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        panic!("{name}:\n{}", shown.join("\n"))
+    })
+}
+
+#[test]
+fn treasure_hunt() {
+    let pipeline = load("treasure_hunt");
+    let stream = &pipeline.streams[0];
+    assert_eq!((pipeline.streams.len(), stream.name.as_str()), (1, "finds"));
+    assert_eq!(stream.schema.row_bytes, 64);
+    assert_eq!(stream.key, stream.schema.field("player").unwrap());
+    let field = stream.schema.field("at").unwrap();
+    let rule = TimeRule {
+        field,
+        disorder_ms: 5_000,
+        max_future_ms: 10_000,
+        idle_ms: 3_000,
+    };
+    assert_eq!(stream.time, rule);
+    assert_eq!(stream.durability, Durability::Commit);
+    let points = stream.schema.field("points").unwrap();
+    let view = &pipeline.views[pipeline.view("by_region").unwrap()];
+    assert_eq!(view.group, [stream.schema.field("region").unwrap()]);
+    assert_eq!(
+        (view.size_ms, view.late_ms, view.keep_ms),
+        (10_000, 0, 3_600_000)
+    );
+    let columns: Vec<_> = view
+        .columns
+        .iter()
+        .map(|c| (c.name.as_str(), c.aggregate))
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            ("finds", Aggregate::Count),
+            ("points", Aggregate::Sum(points))
+        ]
+    );
+    let board = &pipeline.boards[pipeline.board("players").unwrap()];
+    assert_eq!(board.member, stream.key);
+    let score = Score {
+        rule: ScoreRule::Sum,
+        field: Some(points),
+        descending: true,
+    };
+    assert_eq!(board.score, score);
+}
+
+#[test]
+fn flights() {
+    let pipeline = load("flights");
+    let stream = &pipeline.streams[0];
+    assert_eq!(stream.schema.fields[stream.key].name, "tail");
+    assert!(stream.schema.fields[stream.key].optional);
+    assert_eq!(stream.time.disorder_ms, 86_400_000);
+    let views: Vec<_> = pipeline
+        .views
+        .iter()
+        .map(|view| view.name.as_str())
+        .collect();
+    assert_eq!(views, ["hourly_by_origin", "hourly_by_carrier"]);
+    let boards: Vec<_> = pipeline
+        .boards
+        .iter()
+        .map(|board| board.name.as_str())
+        .collect();
+    assert_eq!(boards, ["aircraft_by_miles", "carriers_by_delay"]);
+    let lines = [
+        concat!(
+            r#"{"sched":1357035300000,"at":1357035420000,"carrier":"UA","flight":1545,"#,
+            r#""tail":"N14228","origin":"EWR","dest":"IAH","distance":1400,"dep_delay":2,"#,
+            r#""arr_delay":11,"air_time":227}"#
+        ),
+        concat!(
+            r#"{"sched":1357035300000,"at":1357035300000,"carrier":"9E","flight":1,"#,
+            r#""tail":null,"origin":"JFK","dest":"BOS","distance":187,"dep_delay":null,"#,
+            r#""arr_delay":null,"air_time":null}"#
+        ),
+    ];
+    for line in lines {
+        let mut row = vec![0; stream.schema.row_len()];
+        parse_line(&stream.schema, line.as_bytes(), &mut row).unwrap();
+        assert_eq!(stream.schema.validate(&row), Ok(()));
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(row_to_json(&stream.schema, &row), line);
+    }
+}
+
+#[test]
+fn digests_tell_pipelines_apart_and_ignore_the_engine_section() {
+    let (hunt, flights) = (load("treasure_hunt"), load("flights"));
+    assert_ne!(hunt.digest(), flights.digest());
+    assert_eq!(hunt.digest(), load("treasure_hunt").digest());
+    let mut other = hunt.clone();
+    other.engine.memory_bytes = Some(1);
+    assert_eq!(hunt.digest(), other.digest());
+    other.boards[0].score.descending = false;
+    assert_ne!(hunt.digest(), other.digest());
+}
