@@ -60,7 +60,12 @@ const ENTRIES_MAX: u32 = 16_384;
 /// into another part: the disk borrows the ring in `submit`, `reap` and `wait`.
 pub type SharedRing = Rc<RefCell<Ring>>;
 
-/// An io_uring with the flags of a core that owns its thread.
+/// An io_uring with the flags of a core that owns its thread. It cannot leave that thread:
+///
+/// ```compile_fail,E0277
+/// fn needs_send<T: Send>() {}
+/// needs_send::<ringmill_storage::ring::Ring>();
+/// ```
 #[derive(Debug)]
 pub struct Ring {
     tables: Tables,
@@ -565,3 +570,6 @@ fn cpu_set(cpu: usize) -> Option<libc::cpu_set_t> {
     unsafe { libc::CPU_SET(cpu, &mut set) };
     Some(set)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod uring_support;
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use ringmill_storage::aligned::AlignedBuf;
@@ -375,6 +376,11 @@ fn slots_of_closed_files_and_dropped_disks_are_used_again() {
         Vec::<String>::new(),
         "a slot was not given back"
     );
+    let file = fs::File::open(dir.path().join("0")).unwrap();
+    for slot in 0..options.file_slots {
+        let given = ring.borrow_mut().register_file(file.as_fd());
+        assert!(given.is_some(), "file slot {slot} was not given back");
+    }
 }
 
 #[test]

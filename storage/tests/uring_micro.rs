@@ -11,9 +11,12 @@ use std::time::Instant;
 use ringmill_storage::aligned::AlignedBuf;
 use ringmill_storage::disk::posix::{Access, PosixDisk};
 use ringmill_storage::disk::{Completion, Disk, FileId, Op};
-use ringmill_storage::probe::{Backend, SyncWay};
+use ringmill_storage::probe::{
+    Backend, PROBE_BUDGET, PROBE_SPIN, ProbeOptions, SyncWay, probe_with,
+};
 use ringmill_storage::ring::RingOptions;
 use ringmill_storage::zeroes::write_zeroes;
+use rustix::thread::CpuSet;
 use uring_support::{BLOCK, dir, disk_on, ring_with, write_op};
 
 const FRAMES: usize = 1000;
@@ -107,10 +110,39 @@ fn what_a_durable_frame_costs_by_each_way() {
     }
 }
 
+/// The same question as the probe of a start asks, with every other CPU kept busy.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn what_the_probe_of_a_start_finds() {
+    let dir = dir();
+    let set = rustix::thread::sched_getaffinity(None).expect("the affinity is readable");
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect();
+    for backend in [Backend::Uring, Backend::Posix] {
+        for cpu in cpus.iter().copied().map(Some).chain([None]) {
+            let started = Instant::now();
+            let report = probe_with(&ProbeOptions {
+                dir: dir.path().to_path_buf(),
+                backend,
+                cpu,
+                busy_cpus: cpus.clone(),
+                budget: PROBE_BUDGET,
+                spin: PROBE_SPIN,
+            });
+            let report = report.expect("the probe ends with a verdict");
+            println!(
+                "{cpu:?}: {report}, took {} ms",
+                started.elapsed().as_millis()
+            );
+        }
+    }
+}
+
 /// Binds this thread to the CPU it is on, as a shard is.
 fn current_cpu() -> Option<usize> {
     let cpu = rustix::thread::sched_getcpu();
-    let mut set = rustix::thread::CpuSet::new();
+    let mut set = CpuSet::new();
     set.set(cpu);
     rustix::thread::sched_setaffinity(None, &set)
         .ok()

@@ -6,6 +6,7 @@
 use std::io;
 
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
 /// Oldest kernel whose io_uring has everything the hot plane is built on.
@@ -199,10 +200,17 @@ pub fn kernel_release() -> String {
         .into_owned()
 }
 
-/// Soft limit of memory that this process may lock, in bytes; `None` means unlimited.
+/// Memory that this process may lock, in bytes; `None` means unlimited, by the limit itself or
+/// because the calling thread holds CAP_IPC_LOCK.
 #[must_use]
 pub fn memlock_limit_bytes() -> Option<u64> {
-    getrlimit(Resource::Memlock).current
+    let above =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    if above {
+        None
+    } else {
+        getrlimit(Resource::Memlock).current
+    }
 }
 
 /// Memlock that `shards` shards need for their two registered log buffers each, in bytes, with a
