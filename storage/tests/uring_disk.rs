@@ -271,23 +271,6 @@ fn a_lock_is_exclusive_until_its_file_is_closed() {
 }
 
 #[test]
-fn a_lock_that_is_given_up_a_moment_later_is_still_won() {
-    let Some(ring) = ring() else { return };
-    let dir = dir();
-    let path = dir.path().join("mark");
-    let mut disk = disk_on(&ring);
-    let wanted = disk.create(&path, 8192).unwrap();
-    let holder = fs::File::open(&path).unwrap();
-    holder.lock().unwrap();
-    let releaser = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        drop(holder);
-    });
-    disk.lock(wanted).unwrap();
-    releaser.join().unwrap();
-}
-
-#[test]
 fn the_blocking_half_does_what_its_names_say() {
     let Some(ring) = ring() else { return };
     let dir = dir();

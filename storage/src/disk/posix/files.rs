@@ -8,18 +8,11 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::disk::FileId;
-
-/// The kernel keeps a file, and with it the lock, until the last operation of a killed process
-/// has ended. A lock that is held is therefore asked for again for a moment.
-const LOCK_ATTEMPTS: u32 = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 const INDEX_BITS: u32 = 16;
 const FILES_MAX: usize = 1 << INDEX_BITS;
@@ -190,19 +183,12 @@ impl Files {
         }
     }
 
+    /// Asks once. The kernel keeps a file, and with it the lock, until the last operation of a
+    /// killed process has ended, so that its late writes are fenced off: whoever opens a store
+    /// asks again for a while.
     pub(crate) fn lock(&mut self, file: FileId) -> io::Result<()> {
-        let mut attempt = 1;
-        loop {
-            match rustix::fs::flock(self.fd(file), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if attempt < LOCK_ATTEMPTS => {
-                    attempt += 1;
-                    thread::sleep(LOCK_PAUSE);
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        let fd = self.fd(file);
+        retry(|| rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive))?;
         if let Some(open) = &mut self.places[place_index(file)].file {
             open.locked = true;
         }
