@@ -22,6 +22,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::device::DeviceFacts;
+use crate::log::FlushPolicy;
 use crate::ring::RingError;
 
 mod measure;
@@ -61,6 +62,15 @@ pub enum Backend {
 impl SyncWay {
     /// Both ways, in the order in which they are measured.
     pub const ALL: [SyncWay; 2] = [SyncWay::WriteDsync, SyncWay::RingDatasync];
+
+    /// The same choice in the words of the log's options.
+    #[must_use]
+    pub fn flush_policy(self) -> FlushPolicy {
+        match self {
+            SyncWay::WriteDsync => FlushPolicy::WithWrite,
+            SyncWay::RingDatasync => FlushPolicy::AfterWrite,
+        }
+    }
 
     /// The name that is printed and stored.
     #[must_use]

@@ -10,11 +10,9 @@ use std::io;
 use std::path::Path;
 
 use crate::aligned::{ALIGNMENT_BYTES, AlignedBuf};
-use crate::disk::Disk;
 use crate::disk::posix::{Access, PosixDisk};
-
-/// Bytes of one write; larger ones gain nothing.
-pub const ZERO_WRITE_BYTES: usize = 1 << 20;
+use crate::disk::{Disk, FileId};
+use crate::segment::ZERO_WRITE_BYTES;
 
 /// Creates `path`, which must not exist, as a file of `bytes` written zeros and flushes it; the
 /// name is durable after the caller's flush of the directory. After each write, `pace` is told
@@ -48,7 +46,7 @@ pub fn write_zeroes(
 
 fn fill(
     disk: &mut PosixDisk,
-    file: crate::disk::FileId,
+    file: FileId,
     bytes: u64,
     pace: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<()> {
