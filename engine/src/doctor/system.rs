@@ -4,11 +4,11 @@
 //! never zero: a missing source must show as "n/a".
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The machine's files, or samples of them.
 #[derive(Debug, Clone)]
-pub struct System {
+pub(crate) struct System {
     root: PathBuf,
 }
 
@@ -20,12 +20,12 @@ impl Default for System {
 
 impl System {
     /// The files below `root`.
-    pub fn new(root: impl Into<PathBuf>) -> System {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> System {
         System { root: root.into() }
     }
 
     /// A file's text without blanks at either end; `path` is absolute.
-    pub fn text(&self, path: &str) -> Option<String> {
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
         let path = self.root.join(path.trim_start_matches('/'));
         // Some of these files hold bytes that are not text, which lossy decoding makes visible.
         let bytes = fs::read(path).ok()?;
@@ -33,62 +33,51 @@ impl System {
     }
 
     /// A file that holds one number.
-    pub fn number(&self, path: &str) -> Option<u64> {
+    pub(crate) fn number(&self, path: &str) -> Option<u64> {
         self.text(path)?.parse().ok()
     }
 
-    /// Names in a directory, sorted.
-    pub fn names(&self, path: &str) -> Vec<String> {
-        let path = self.root.join(path.trim_start_matches('/'));
-        let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<_> = names.collect();
-        names.sort();
-        names
-    }
-
-    /// Where a symbolic link points to, resolved; relative to the root.
-    pub fn resolved(&self, path: &str) -> Option<PathBuf> {
-        let path = fs::canonicalize(self.root.join(path.trim_start_matches('/'))).ok()?;
-        let root = fs::canonicalize(&self.root).ok()?;
-        Some(Path::new("/").join(path.strip_prefix(root).ok()?))
-    }
-
     /// Release of the running kernel.
-    pub fn kernel(&self) -> Option<String> {
+    pub(crate) fn kernel(&self) -> Option<String> {
         self.text("/proc/sys/kernel/osrelease")
     }
 
     /// Model name of the first processor.
-    pub fn cpu_model(&self) -> Option<String> {
+    pub(crate) fn cpu_model(&self) -> Option<String> {
         field(&self.text("/proc/cpuinfo")?, "model name", ':')
     }
 
     /// The kernel's clock source.
-    pub fn clocksource(&self) -> Option<String> {
+    pub(crate) fn clocksource(&self) -> Option<String> {
         self.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     }
 
     /// CPUs that are online.
-    pub fn cpus_online(&self) -> Option<Vec<usize>> {
+    pub(crate) fn cpus_online(&self) -> Option<Vec<usize>> {
         cpu_list(&self.text("/sys/devices/system/cpu/online")?)
     }
 
     /// Frequency governor of one CPU; guests usually have none.
-    pub fn governor(&self, cpu: usize) -> Option<String> {
-        self.text(&format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"))
+    pub(crate) fn governor(&self, cpu: usize) -> Option<String> {
+        self.text(&format!(
+            "/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"
+        ))
     }
 
     /// Whether the machine is a guest of a hypervisor, as the processor tells.
-    pub fn is_guest(&self) -> Option<bool> {
+    pub(crate) fn is_guest(&self) -> Option<bool> {
         let flags = field(&self.text("/proc/cpuinfo")?, "flags", ':')?;
         Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
     }
 
     /// Memory in bytes.
-    pub fn memory_bytes(&self) -> Option<u64> {
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
         let text = field(&self.text("/proc/meminfo")?, "MemTotal", ':')?;
-        text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+        text.strip_suffix("kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(1024)
     }
 }
 
@@ -100,7 +89,7 @@ pub(super) fn field(text: &str, name: &str, separator: char) -> Option<String> {
 }
 
 /// CPUs of a list such as `0-3,8`; `None` if it is not one.
-pub fn cpu_list(text: &str) -> Option<Vec<usize>> {
+pub(super) fn cpu_list(text: &str) -> Option<Vec<usize>> {
     // No kernel numbers CPUs beyond this; a range in damaged text must not fill the memory.
     const CPU_MAX: usize = 65_535;
     let mut cpus = Vec::new();
@@ -145,7 +134,10 @@ mod tests {
         let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu tsc hypervisor lm\n";
         let (_directory, system) = sample(&[
             ("proc/cpuinfo", cpuinfo),
-            ("proc/meminfo", "MemTotal:        8130256 kB\nMemFree: 1 kB\n"),
+            (
+                "proc/meminfo",
+                "MemTotal:        8130256 kB\nMemFree: 1 kB\n",
+            ),
             ("proc/sys/kernel/osrelease", "6.18.0-1\n"),
             ("sys/devices/system/cpu/online", "0-1\n"),
         ]);
@@ -158,13 +150,14 @@ mod tests {
 
     #[test]
     fn absent_or_damaged_sources_are_unknown() {
-        let (_directory, system) =
-            sample(&[("proc/meminfo", "MemTotal: lots\n"), ("proc/cpuinfo", "\u{0}\n")]);
+        let (_directory, system) = sample(&[
+            ("proc/meminfo", "MemTotal: lots\n"),
+            ("proc/cpuinfo", "\u{0}\n"),
+        ]);
         assert_eq!(system.memory_bytes(), None);
         assert_eq!(system.cpu_model(), None);
         assert_eq!(system.is_guest(), None);
         assert_eq!(system.kernel(), None);
         assert_eq!(system.governor(0), None);
-        assert_eq!(system.names("/sys/block"), Vec::<String>::new());
     }
 }
