@@ -1,8 +1,8 @@
 //! JSON lines to rows and back.
 //!
-//! A line is read straight into its row; no tree is built. Members that the schema does not know are
-//! passed over. Numbers may be text, because JSON numbers above 2^53 do not survive many programs;
-//! a time is ms since the epoch or RFC 3339 text; null and absent are the same.
+//! A line is read straight into its row; no tree is built. Members that the schema does not know
+//! are passed over. Numbers may be text, because JSON numbers above 2^53 do not survive many
+//! programs; a time is ms since the epoch or RFC 3339 text; null and absent are the same.
 
 use std::fmt;
 

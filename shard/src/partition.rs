@@ -27,7 +27,7 @@ pub fn group_of(hash: u64) -> u16 {
 /// `shards` must be at least 1 and at most [`crate::limits::SHARDS_MAX`].
 #[inline]
 pub fn shard_of(group: u16, shards: usize) -> usize {
-    debug_assert!(shards >= 1 && shards <= crate::limits::SHARDS_MAX);
+    debug_assert!((1..=crate::limits::SHARDS_MAX).contains(&shards));
     debug_assert!(usize::from(group) < GROUPS);
     usize::from(group) * shards / GROUPS
 }

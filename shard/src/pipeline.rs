@@ -8,6 +8,7 @@ mod duration;
 mod expression;
 mod fit;
 mod forecast;
+pub mod keys;
 mod parse;
 mod problem;
 mod section;

@@ -1,7 +1,7 @@
 //! The layout of a row, and the readers and writers of its cells.
 //!
 //! ```text
-//! | u64 i64 f64 time: 8 each | uuid: 16 each | text: 1 + capacity each | bool: 1 each | null bits | 0 |
+//! | u64 i64 f64 time: 8 | uuid: 16 | text: 1 + capacity | bool: 1 | null bits | zeros |
 //! ```
 //!
 //! Inside a class the fields stand in the order of their ids. The null bits are one per optional

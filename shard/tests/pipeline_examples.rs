@@ -1,5 +1,7 @@
 //! The example pipelines are correct and mean what their comments say.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use ringmill_shard::ndjson::{parse_line, row_to_json};
 use ringmill_shard::pipeline::{
     Aggregate, Durability, Pipeline, Problem, Score, ScoreRule, TimeRule,

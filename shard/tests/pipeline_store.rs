@@ -1,5 +1,7 @@
 //! Which pipeline may open the store of another, and what memory a pipeline is expected to take.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use ringmill_shard::pipeline::{Pipeline, Problem};
 
 const STORED: &str = r#"ringmill = 1

@@ -3,6 +3,8 @@
 //! A counting allocator caps what one decoder call may allocate. `RINGMILL_SEED` and
 //! `RINGMILL_CASES` replay and extend a run.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

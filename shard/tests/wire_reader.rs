@@ -1,5 +1,7 @@
 //! The frame reader gives the same frames however the bytes are cut.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use ringmill_shard::limits::{FRAME_HEADER_BYTES, FRAME_PAYLOAD_BYTES_MAX};
 use ringmill_shard::wire::{

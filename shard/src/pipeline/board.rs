@@ -9,7 +9,7 @@ use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Board, Score, ScoreRule, suggest};
+use crate::pipeline::{Board, Score, ScoreRule, keys, suggest};
 
 pub(super) fn read_board(
     report: &mut Report<'_>,
@@ -18,17 +18,13 @@ pub(super) fn read_board(
     span: Range<usize>,
     table: &DeTable<'_>,
 ) -> Option<Board> {
-    let known = ["from", "member", "score", "ties"];
-    let section = Section::open(report, format!("[board.{name}]"), span, table, &known);
+    let path = format!("[board.{name}]");
+    let section = Section::open(report, path, span, table, &keys::BOARD);
     if let Some(ties) = section.text(report, "ties")
-        && ties.text != "first-to-reach"
+        && ties.text != keys::TIES
     {
         let message = format!("{}: unknown rule of ties `{}`", section.path, ties.text);
-        report.push(
-            ties.span,
-            message,
-            suggest::hint(ties.text, ["first-to-reach"]),
-        );
+        report.push(ties.span, message, suggest::hint(ties.text, [keys::TIES]));
     }
     let from = read_from(report, &section, drafts);
     let draft = from.map(|(_, draft)| draft);

@@ -1,8 +1,8 @@
 //! Memory of the state, before anything runs.
 //!
 //! The sizes follow the structures of the state machine: key tables at their usual load, rank
-//! records with their lists, cells of windows. They are an estimate with its assumptions stated, not
-//! a limit.
+//! records with their lists, cells of windows. They are an estimate with its assumptions stated,
+//! not a limit.
 
 use std::fmt;
 

@@ -9,9 +9,7 @@ use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
 use crate::pipeline::stream::{StreamDraft, read_stream};
 use crate::pipeline::suggest;
-use crate::pipeline::{Cores, EngineSection, Pipeline, board, view};
-
-const FORMAT_VERSION: i128 = 1;
+use crate::pipeline::{Cores, EngineSection, Pipeline, board, keys, view};
 
 pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
     let mut report = Report::new(text);
@@ -24,13 +22,12 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
         // What a broken document seems to say would only add problems that are none.
         return Err(report.finish());
     }
-    let known = ["ringmill", "engine", "stream", "view", "board"];
     let root = Section::open(
         &mut report,
         "the file".to_owned(),
         0..0,
         document.get_ref(),
-        &known,
+        &keys::FILE,
     );
     check_version(&mut report, &root);
     let engine = read_engine(&mut report, &root);
@@ -79,7 +76,7 @@ fn check_version(report: &mut Report<'_>, root: &Section<'_, '_>) {
         return;
     }
     match root.integer(report, "ringmill") {
-        Some((FORMAT_VERSION, _)) | None => {}
+        Some((keys::FORMAT, _)) | None => {}
         Some((found, span)) => {
             report.add(
                 span,
@@ -93,8 +90,7 @@ fn read_engine(report: &mut Report<'_>, root: &Section<'_, '_>) -> EngineSection
     let Some((span, table)) = root.table(report, "engine") else {
         return EngineSection::default();
     };
-    let known = ["cores", "memory", "data"];
-    let section = Section::open(report, "[engine]".to_owned(), span, table, &known);
+    let section = Section::open(report, "[engine]".to_owned(), span, table, &keys::ENGINE);
     let data = section.text(report, "data").and_then(|data| {
         if data.text.is_empty() {
             report.add(data.span, "`data` in [engine] is empty".to_owned());

@@ -73,9 +73,10 @@ impl<'t> Report<'t> {
     }
 
     fn place(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        (line, before[line_start..].chars().count() + 1)
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        // Bytes that continue a character (10xxxxxx) are no column of their own.
+        let on_line = before.iter().rev().take_while(|byte| **byte != b'\n');
+        (line, on_line.filter(|byte| **byte & 0xc0 != 0x80).count() + 1)
     }
 }

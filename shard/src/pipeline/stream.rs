@@ -7,14 +7,8 @@ use toml::de::DeTable;
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text, as_table};
-use crate::pipeline::{Durability, Stream, TimeRule, suggest};
+use crate::pipeline::{Durability, Stream, TimeRule, keys, suggest};
 use crate::schema::{FieldSpec, FieldType, Schema, is_identifier};
-
-const DISORDER_MS_DEFAULT: i64 = 0;
-const MAX_FUTURE_MS_DEFAULT: i64 = 10_000;
-const IDLE_MS_DEFAULT: i64 = 5_000;
-/// A flush interval beyond an hour is a slip.
-const INTERVAL_MS_MAX: i64 = 3_600_000;
 
 /// A stream as far as it could be read. Views and boards are checked against it even if it has
 /// problems of its own, so that one run shows them all.
@@ -109,8 +103,8 @@ pub(super) fn read_stream(
     span: Range<usize>,
     table: &DeTable<'_>,
 ) -> StreamDraft {
-    let known = ["key", "time", "durability", "fields"];
-    let section = Section::open(report, format!("[stream.{name}]"), span, table, &known);
+    let path = format!("[stream.{name}]");
+    let section = Section::open(report, path, span, table, &keys::STREAM);
     let (fields, schema) = read_fields(report, &section, name);
     let mut draft = StreamDraft {
         name: name.to_owned(),
@@ -162,7 +156,7 @@ fn read_fields(
             whole = false;
             continue;
         };
-        let section = Section::open(report, path, span, table, &["id", "type", "optional"]);
+        let section = Section::open(report, path, span, table, &keys::FIELD);
         let id = read_id(report, &section, &specs);
         let kind = read_type(report, &section);
         let optional = section.boolean(report, "optional").unwrap_or(false);
@@ -247,11 +241,10 @@ fn read_time(
     stream.require(report, "time")?;
     let (span, table) = stream.table(report, "time")?;
     let path = format!("[stream.{}.time]", draft.name);
-    let known = ["field", "disorder", "max_future", "idle"];
-    let section = Section::open(report, path, span, table, &known);
-    let disorder_ms = section.duration_ms(report, "disorder", 0, DISORDER_MS_DEFAULT);
-    let max_future_ms = section.duration_ms(report, "max_future", 0, MAX_FUTURE_MS_DEFAULT);
-    let idle_ms = section.duration_ms(report, "idle", 1, IDLE_MS_DEFAULT);
+    let section = Section::open(report, path, span, table, &keys::TIME);
+    let disorder_ms = section.duration_ms(report, "disorder", 0, keys::DISORDER_MS_DEFAULT);
+    let max_future_ms = section.duration_ms(report, "max_future", 0, keys::MAX_FUTURE_MS_DEFAULT);
+    let idle_ms = section.duration_ms(report, "idle", 1, keys::IDLE_MS_DEFAULT);
     debug_assert!(disorder_ms.max(max_future_ms).max(idle_ms) <= DURATION_MS_MAX);
     let Text { text, span } = section.required_text(report, "field")?;
     let resolved = draft.resolve(report, &section.path, text, span.clone())?;
@@ -283,7 +276,7 @@ fn read_durability(report: &mut Report<'_>, stream: &Section<'_, '_>) -> Option<
     let Text { text, span } = stream.text(report, "durability")?;
     if let Some(interval) = text.strip_prefix("interval:") {
         let ms = stream.parse_duration(report, "durability", interval, span.clone())?;
-        if !(1..=INTERVAL_MS_MAX).contains(&ms) {
+        if !(1..=keys::INTERVAL_MS_MAX).contains(&ms) {
             let message = format!("`durability` in {}: an interval is 1ms to 1h", stream.path);
             report.add(span, message);
             return None;

@@ -10,11 +10,8 @@ use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Aggregate, Column, View, suggest};
+use crate::pipeline::{Aggregate, Column, View, keys, suggest};
 use crate::schema::is_identifier;
-
-const LATE_MS_DEFAULT: i64 = 0;
-const KEEP_MS_DEFAULT: i64 = 86_400_000;
 
 struct Window {
     size_ms: i64,
@@ -29,8 +26,8 @@ pub(super) fn read_view(
     span: Range<usize>,
     table: &DeTable<'_>,
 ) -> Option<View> {
-    let known = ["from", "group", "window", "columns"];
-    let section = Section::open(report, format!("[view.{name}]"), span, table, &known);
+    let path = format!("[view.{name}]");
+    let section = Section::open(report, path, span, table, &keys::VIEW);
     let from = read_from(report, &section, drafts);
     let draft = from.map(|(_, draft)| draft);
     let group_texts = section.texts(report, "group").unwrap_or_default();
@@ -92,19 +89,22 @@ fn read_window(
 ) -> Option<Window> {
     view.require(report, "window")?;
     let (span, table) = view.table(report, "window")?;
-    let known = ["kind", "size", "late", "keep"];
     let path = format!("[view.{name}.window]");
-    let section = Section::open(report, path, span.clone(), table, &known);
+    let section = Section::open(report, path, span.clone(), table, &keys::WINDOW);
     if let Some(kind) = section.text(report, "kind")
-        && kind.text != "tumbling"
+        && kind.text != keys::WINDOW_KIND
     {
         let message = format!("{}: unknown kind `{}`", section.path, kind.text);
-        report.push(kind.span, message, suggest::hint(kind.text, ["tumbling"]));
+        report.push(
+            kind.span,
+            message,
+            suggest::hint(kind.text, [keys::WINDOW_KIND]),
+        );
     }
     section.require(report, "size")?;
     let size_ms = section.duration_ms(report, "size", 1, 0);
-    let late_ms = section.duration_ms(report, "late", 0, LATE_MS_DEFAULT);
-    let keep_ms = section.duration_ms(report, "keep", 0, KEEP_MS_DEFAULT);
+    let late_ms = section.duration_ms(report, "late", 0, keys::LATE_MS_DEFAULT);
+    let keep_ms = section.duration_ms(report, "keep", 0, keys::KEEP_MS_DEFAULT);
     if size_ms == 0 {
         return None;
     }

@@ -155,7 +155,11 @@ impl ErrorReply {
 
 /// Appends an Error frame; a message beyond the limit is cut.
 pub fn encode_error(out: &mut Vec<u8>, error: &ErrorReply) {
-    let message = &error.message[..error.message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX)];
+    let mut end = error.message.len().min(ERROR_MESSAGE_BYTES_MAX);
+    while !error.message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = &error.message[..end];
     let mut payload = Vec::with_capacity(error_offset::MESSAGE + message.len());
     payload.extend_from_slice(&error.code.code().to_le_bytes());
     payload.push(error.field);

@@ -1,0 +1,37 @@
+//! The keys of the file and their defaults; `docs/formats/pipeline.md` is held equal to them.
+
+/// At the top of the file.
+pub const FILE: [&str; 5] = ["ringmill", "engine", "stream", "view", "board"];
+/// In `[engine]`.
+pub const ENGINE: [&str; 3] = ["cores", "memory", "data"];
+/// In `[stream.NAME]`.
+pub const STREAM: [&str; 4] = ["key", "time", "durability", "fields"];
+/// In `[stream.NAME.time]`.
+pub const TIME: [&str; 4] = ["field", "disorder", "max_future", "idle"];
+/// In each field of `[stream.NAME.fields]`.
+pub const FIELD: [&str; 3] = ["id", "type", "optional"];
+/// In `[view.NAME]`.
+pub const VIEW: [&str; 4] = ["from", "group", "window", "columns"];
+/// In `[view.NAME.window]`.
+pub const WINDOW: [&str; 4] = ["kind", "size", "late", "keep"];
+/// In `[board.NAME]`.
+pub const BOARD: [&str; 4] = ["from", "member", "score", "ties"];
+
+/// Format of the file that this version reads.
+pub const FORMAT: i128 = 1;
+/// `disorder`, in ms.
+pub const DISORDER_MS_DEFAULT: i64 = 0;
+/// `max_future`, in ms.
+pub const MAX_FUTURE_MS_DEFAULT: i64 = 10_000;
+/// `idle`, in ms.
+pub const IDLE_MS_DEFAULT: i64 = 5_000;
+/// `late`, in ms.
+pub const LATE_MS_DEFAULT: i64 = 0;
+/// `keep`, in ms.
+pub const KEEP_MS_DEFAULT: i64 = 86_400_000;
+/// `kind` of a window, and the only one.
+pub const WINDOW_KIND: &str = "tumbling";
+/// `ties`, and the only rule.
+pub const TIES: &str = "first-to-reach";
+/// A flush interval beyond an hour is a slip.
+pub const INTERVAL_MS_MAX: i64 = 3_600_000;

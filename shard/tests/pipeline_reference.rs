@@ -1,0 +1,193 @@
+//! `docs/formats/pipeline.md` has exactly the keys, defaults, types and functions of the code.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ringmill_shard::limits;
+use ringmill_shard::pipeline::{Pipeline, duration_text, keys};
+use ringmill_shard::schema::FieldType;
+
+const DOC: &str = include_str!("../../docs/formats/pipeline.md");
+
+/// The rows of the table below `heading` whose head begins with `head`.
+fn table(heading: &str, head: &str) -> Vec<Vec<&'static str>> {
+    let start = DOC
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("no {heading}"));
+    let section = &DOC[start..];
+    let start = section
+        .find(&format!("\n| {head} |"))
+        .unwrap_or_else(|| panic!("no | {head} |"));
+    section[start + 1..]
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{text}`")
+}
+
+#[test]
+fn keys_are_those_of_the_code() {
+    let sections: [(&str, &[&str]); 8] = [
+        ("## The file", &keys::FILE),
+        ("## `[engine]`", &keys::ENGINE),
+        ("## `[stream.NAME]`", &keys::STREAM),
+        ("### `[stream.NAME.time]`", &keys::TIME),
+        ("### `[stream.NAME.fields]`", &keys::FIELD),
+        ("## `[view.NAME]`", &keys::VIEW),
+        ("### `[view.NAME.window]`", &keys::WINDOW),
+        ("## `[board.NAME]`", &keys::BOARD),
+    ];
+    for (heading, expected) in sections {
+        let shown: Vec<_> = table(heading, "key").iter().map(|row| row[0]).collect();
+        let expected: Vec<_> = expected.iter().map(|key| quoted(key)).collect();
+        assert_eq!(shown, expected, "{heading}");
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_code() {
+    let default = |heading: &str, key: &str| {
+        let rows = table(heading, "key");
+        rows.iter().find(|row| row[0] == quoted(key)).unwrap()[1].to_owned()
+    };
+    let duration = |ms| quoted(&duration_text(ms));
+    for (heading, key, expected) in [
+        (
+            "### `[stream.NAME.time]`",
+            "disorder",
+            duration(keys::DISORDER_MS_DEFAULT),
+        ),
+        (
+            "### `[stream.NAME.time]`",
+            "max_future",
+            duration(keys::MAX_FUTURE_MS_DEFAULT),
+        ),
+        (
+            "### `[stream.NAME.time]`",
+            "idle",
+            duration(keys::IDLE_MS_DEFAULT),
+        ),
+        (
+            "### `[view.NAME.window]`",
+            "late",
+            duration(keys::LATE_MS_DEFAULT),
+        ),
+        (
+            "### `[view.NAME.window]`",
+            "keep",
+            duration(keys::KEEP_MS_DEFAULT),
+        ),
+        (
+            "### `[view.NAME.window]`",
+            "kind",
+            quoted(keys::WINDOW_KIND),
+        ),
+        ("## `[board.NAME]`", "ties", quoted(keys::TIES)),
+    ] {
+        assert_eq!(default(heading, key), expected, "{heading} {key}");
+    }
+}
+
+/// A file in which one field of the type stands where the page says it may or may not.
+fn file(kind: &str, key: bool, column: &str, score: &str) -> String {
+    let key = if key { "f" } else { "at" };
+    format!(
+        "ringmill = 1\n[stream.s]\nkey = \"{key}\"\ntime = {{ field = \"at\" }}\n\
+         [stream.s.fields]\nat = {{ id = 1, type = \"time\" }}\n\
+         f = {{ id = 2, type = \"{kind}\" }}\n\
+         [view.v]\nfrom = \"s\"\nwindow = {{ size = \"1m\" }}\n\
+         [view.v.columns]\nc = \"{column}\"\n\
+         [board.b]\nfrom = \"s\"\nmember = \"at\"\nscore = \"{score}\"\n"
+    )
+}
+
+#[test]
+fn types_may_stand_where_the_page_says() {
+    let rows = table("### `[stream.NAME.fields]`", "type");
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        let kind = row[0].trim_matches('`').replace("(n)", "(9)");
+        assert!(FieldType::parse(&kind).is_some(), "{kind}");
+        let accepted = |key, column: &str, score: &str| {
+            Pipeline::parse(&file(&kind, key, column, score)).is_ok()
+        };
+        let count = "count()";
+        assert_eq!(
+            accepted(true, count, count),
+            row[2] == "yes",
+            "{kind} as key"
+        );
+        for call in ["sum(f)", "avg(f)"] {
+            assert_eq!(
+                accepted(false, call, count),
+                row[3] == "yes",
+                "{kind} {call}"
+            );
+        }
+        for call in ["min(f)", "max(f)"] {
+            assert_eq!(
+                accepted(false, call, count),
+                row[4] == "yes",
+                "{kind} {call}"
+            );
+        }
+        assert_eq!(
+            accepted(false, count, "sum(f)"),
+            row[5] == "yes",
+            "{kind} sum"
+        );
+        for call in ["best(f)", "latest(f)"] {
+            assert_eq!(
+                accepted(false, count, call),
+                row[5] != "no",
+                "{kind} {call}"
+            );
+        }
+    }
+}
+
+#[test]
+fn functions_take_what_the_page_says() {
+    let kinds = ["u64", "i64", "f64", "bool", "time", "uuid", "text(9)"];
+    let check = |heading: &str, head: &str, is_score: bool| {
+        for row in table(heading, head) {
+            let call = row[0].trim_matches('`');
+            for kind in kinds {
+                let text = match is_score {
+                    true => file(kind, false, "count()", call),
+                    false => file(kind, false, call, "count()"),
+                };
+                let expected = row[1] == "events" || row[1].split(", ").any(|one| one == kind);
+                assert_eq!(
+                    Pipeline::parse(&text).is_ok(),
+                    expected,
+                    "{call} over {kind}"
+                );
+            }
+        }
+    };
+    check("### `[view.NAME.columns]`", "aggregate", false);
+    check("## `[board.NAME]`", "score", true);
+}
+
+#[test]
+fn limits_are_those_of_the_code() {
+    for needed in [
+        format!("both at most {} bytes", limits::NAME_BYTES_MAX),
+        format!("1 to {} |", limits::STREAMS_MAX),
+        format!("`[view.NAME]`, at most {}", limits::VIEWS_MAX),
+        format!("`[board.NAME]`, at most {}", limits::BOARDS_MAX),
+        format!("At most {} fields", limits::FIELDS_MAX),
+        format!("rows of at most {} bytes", limits::ROW_BYTES_MAX),
+        format!("at most {} different fields", limits::GROUP_FIELDS_MAX),
+        format!("1 to {} of them", limits::COLUMNS_MAX),
+        format!("At most {} windows", limits::WINDOWS_MAX),
+        format!("n from 1 to {}", limits::TEXT_BYTES_MAX),
+    ] {
+        assert!(DOC.contains(&needed), "`{needed}` is missing");
+    }
+}

@@ -1,0 +1,9 @@
+//! Every rule of the pipeline file, with the exact message that breaking it gives.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod base;
+mod board;
+mod file;
+mod stream;
+mod view;

@@ -1,0 +1,189 @@
+//! `[view.NAME]`.
+
+use crate::base::{BASE, accepted, problems, refused, with};
+use ringmill_shard::pipeline::Aggregate;
+
+#[test]
+fn view_source_and_group() {
+    let from = "[view.by_region]\nfrom = \"fnds\"";
+    let text = BASE.replace("[view.by_region]\nfrom = \"finds\"", from);
+    assert_eq!(
+        problems(&text),
+        ["line 19, column 8: [view.by_region]: there is no stream `fnds`; did you mean `finds`?"]
+    );
+    let text = BASE.replace("[view.by_region]\nfrom = \"finds\"", "[view.by_region]");
+    assert_eq!(
+        problems(&text),
+        ["line 18, column 7: [view.by_region] needs `from`"]
+    );
+    assert!(accepted("group", "").views[0].group.is_empty());
+    assert!(accepted("group", "group = []").views[0].group.is_empty());
+    refused(
+        "group",
+        "group = \"region\"",
+        "line 20, column 9: `group` in [view.by_region] must be a list of texts, not text",
+    );
+    refused(
+        "group",
+        "group = [\"region\", 5]",
+        "line 20, column 20: `group` in [view.by_region] must be a list of texts, \
+         not a whole number",
+    );
+    refused(
+        "group",
+        "group = [\"region\", \"flag\", \"region\"]",
+        "line 20, column 28: [view.by_region]: `group` names `region` twice",
+    );
+    refused(
+        "group",
+        "group = [\"ratio\"]",
+        "line 20, column 10: [view.by_region]: field `ratio` is f64, which cannot be a group; \
+         use a u64, i64, bool, time, uuid or text field",
+    );
+    let fields: String = (8..=24)
+        .map(|id| format!("g{id} = {{ id = {id}, type = \"u64\" }}\n"))
+        .collect();
+    let names: Vec<String> = (8..=24).map(|id| format!("\"g{id}\"")).collect();
+    let group = format!("group = [{}]", names.join(", "));
+    let text =
+        with("group", &group).replace("[view.by_region]\n", &format!("{fields}[view.by_region]\n"));
+    assert_eq!(
+        problems(&text),
+        ["line 37, column 10: [view.by_region]: 17 group fields; at most 16 are possible"]
+    );
+}
+
+#[test]
+fn view_window() {
+    let check = |window: &str, expected: &str| {
+        refused("window", &format!("window = {{ {window} }}"), expected);
+    };
+    refused(
+        "window",
+        "",
+        "line 18, column 7: [view.by_region] needs `window`",
+    );
+    check(
+        "kind = \"tumbling\"",
+        "line 21, column 1: [view.by_region.window] needs `size`",
+    );
+    check(
+        "kind = \"tumblng\", size = \"1m\"",
+        "line 21, column 19: [view.by_region.window]: unknown kind `tumblng`; \
+         did you mean `tumbling`?",
+    );
+    check(
+        "kind = \"session\", size = \"1m\"",
+        "line 21, column 19: [view.by_region.window]: unknown kind `session`; \
+         the only one is `tumbling`",
+    );
+    check(
+        "size = \"0s\"",
+        "line 21, column 19: `size` in [view.by_region.window] must be at least 1ms",
+    );
+    check(
+        "size = \"1m\", lat = \"0s\"",
+        "line 21, column 25: unknown key `lat` in [view.by_region.window]; did you mean `late`?",
+    );
+    check(
+        "size = \"1ms\", keep = \"1d\"",
+        "line 21, column 1: [view.by_region.window]: 86405000 windows at once; \
+         at most 1000000 are possible; shorten `keep` or lengthen `size`",
+    );
+    let view = &accepted("window", "window = { size = \"1m\" }").views[0];
+    assert_eq!(
+        (view.size_ms, view.late_ms, view.keep_ms),
+        (60_000, 0, 86_400_000)
+    );
+}
+
+#[test]
+fn view_columns() {
+    let check = |column: &str, expected: &str| refused("points = \"", column, expected);
+    check(
+        "points = \"summ(points)\"",
+        "line 24, column 10: [view.by_region.columns]: unknown aggregate `summ`; \
+         did you mean `sum`?",
+    );
+    check(
+        "points = \"median(points)\"",
+        "line 24, column 10: [view.by_region.columns]: unknown aggregate `median`; \
+         known: `count`, `sum`, `min`, `max`, `avg`",
+    );
+    for faulty in ["sum", "sum(points) desc", "sum(points", "sum(a + b)", ""] {
+        check(
+            &format!("points = \"{faulty}\""),
+            &format!(
+                "line 24, column 10: [view.by_region.columns]: `{faulty}` is no aggregate; \
+                 write for example `sum(points)` or `count()`"
+            ),
+        );
+    }
+    check(
+        "points = \"count(points)\"",
+        "line 24, column 10: [view.by_region.columns]: count() takes no field",
+    );
+    check(
+        "points = \"sum()\"",
+        "line 24, column 10: [view.by_region.columns]: sum() needs a field",
+    );
+    check(
+        "points = \"sum(pionts)\"",
+        "line 24, column 10: [view.by_region.columns]: stream `finds` has no field `pionts`; \
+         did you mean `points`?",
+    );
+    for (call, kind, wanted) in [
+        ("sum(at)", "time", "sum takes u64, i64 or f64"),
+        ("avg(at)", "time", "avg takes u64, i64 or f64"),
+        ("sum(region)", "text(11)", "sum takes u64, i64 or f64"),
+        ("min(region)", "text(11)", "min takes u64, i64, f64 or time"),
+        ("max(flag)", "bool", "max takes u64, i64, f64 or time"),
+    ] {
+        let field = &call[4..call.len() - 1];
+        check(
+            &format!("points = \"{call}\""),
+            &format!(
+                "line 24, column 10: [view.by_region.columns]: field `{field}` is {kind}; {wanted}"
+            ),
+        );
+    }
+    check(
+        "points = 5",
+        "line 24, column 10: `points` in [view.by_region.columns] must be text, \
+         not a whole number",
+    );
+    check(
+        "region = \"count()\"",
+        "line 24, column 1: column `region` in [view.by_region.columns] is a group field too",
+    );
+    check(
+        "\"a b\" = \"count()\"",
+        "line 24, column 1: `a b` in [view.by_region.columns] is no column name; \
+         use a letter, then letters, digits and `_`, at most 64 bytes",
+    );
+    for (call, aggregate) in [
+        ("sum(ratio)", Aggregate::Sum(4)),
+        ("min(seen)", Aggregate::Min(5)),
+        ("max(at)", Aggregate::Max(1)),
+        ("avg( player )", Aggregate::Avg(0)),
+    ] {
+        let view = &accepted("points = \"", &format!("points = \"{call}\"")).views[0];
+        assert_eq!(view.columns[1].aggregate, aggregate);
+    }
+    let text = BASE.replace("finds = \"count()\"\npoints = \"sum(points)\"\n", "");
+    assert_eq!(
+        problems(&text),
+        ["line 22, column 17: [view.by_region.columns] needs at least one column"]
+    );
+    let text = text.replace("[view.by_region.columns]\n", "");
+    assert_eq!(
+        problems(&text),
+        ["line 18, column 7: [view.by_region] needs `columns`"]
+    );
+    let columns: String = (0..63).map(|i| format!("c{i} = \"count()\"\n")).collect();
+    let text = BASE.replace("[board.players]", &format!("{columns}[board.players]"));
+    assert_eq!(
+        problems(&text),
+        ["line 22, column 17: [view.by_region.columns]: 65 columns; at most 64 are possible"]
+    );
+}
