@@ -22,6 +22,7 @@ mod page;
 
 use crate::table::chunks::Chunks;
 use page::{Directory, Spot};
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// Entries of a bucket's list, stale ones included; a full list is tidied.
 const LIST_ENTRIES_MAX: usize = 512;
@@ -35,7 +36,20 @@ const BUCKET_SPARSE_MEMBERS: u32 = 32;
 const NO_BUCKET: u32 = u32::MAX;
 
 /// Which of two equal scores is better: the one reached earlier, in recorded ingest order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct Tie {
     /// Ingest stamp of the batch that holds the deciding event, ns.
     pub stamp_ns: u64,
@@ -46,7 +60,20 @@ pub struct Tie {
 }
 
 /// Place of a member on a board: smaller is better.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct OrderKey {
     /// The score, encoded so that a better score is a smaller number.
     pub sort_key: u64,
@@ -400,7 +427,8 @@ impl RankIndex {
         bucket.members -= 1;
         let members = bucket.members;
         self.directory.page_mut(bucket.page).members -= 1;
-        if members <= BUCKET_SPARSE_MEMBERS && !(members > 1 && !members.is_power_of_two()) {
+        let may_join = members == 0 || members.is_power_of_two();
+        if may_join && members <= BUCKET_SPARSE_MEMBERS {
             self.shrink(bucket_id);
         }
     }

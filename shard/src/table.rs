@@ -12,6 +12,7 @@ pub(crate) mod arena;
 pub(crate) mod chunks;
 mod segment;
 
+use crate::schema::{Field, FieldType};
 use arena::KeyArena;
 use segment::{NO_ID, Segment, Slot};
 
@@ -57,6 +58,16 @@ impl KeyTable {
     /// hashes are equal keys and a lookup need not touch the key bytes.
     pub fn fixed_u64() -> Self {
         Self::with(KeyArena::new(8, false), true)
+    }
+
+    /// A table for the canonical bytes of a field, hashed by `partition::key_hash`.
+    pub fn of_field(field: &Field) -> Self {
+        match field.kind {
+            FieldType::Text(capacity) => Self::varying(usize::from(capacity)),
+            kind if field.optional => Self::varying(kind.canonical_bytes_max()),
+            FieldType::U64 | FieldType::I64 | FieldType::Time | FieldType::F64 => Self::fixed_u64(),
+            kind => Self::fixed(kind.canonical_bytes_max()),
+        }
     }
 
     fn with(arena: KeyArena, hash_is_key: bool) -> Self {

@@ -1,0 +1,187 @@
+//! A board whose member is the stream's key. Its scores need no record but the rank index: the
+//! sort key *is* the score.
+
+use super::score::ScorePlan;
+use super::{BoardCounters, BoardRead, Origin};
+use crate::aggregate::{CompensatedSum, Number};
+use crate::pipeline::ScoreRule;
+use crate::rank::{RankIndex, Tie};
+use crate::schema::Schema;
+use crate::table::KeyTable;
+use crate::table::chunks::Chunks;
+use crate::window::Accepted;
+
+#[derive(Debug, Clone)]
+pub(crate) struct KeyBoard {
+    score: ScorePlan,
+    rank: RankIndex,
+    /// The key field, if it may be null: such events touch no board.
+    optional_member: Option<usize>,
+    /// Compensated sums by member, for sums of f64 only.
+    float_sums: Chunks<CompensatedSum>,
+    overflow: u64,
+}
+
+impl KeyBoard {
+    pub(crate) fn new(schema: &Schema, member: usize, score: ScorePlan) -> Self {
+        Self {
+            score,
+            rank: RankIndex::new(),
+            optional_member: schema.fields[member].optional.then_some(member),
+            float_sums: Chunks::new(),
+            overflow: 0,
+        }
+    }
+
+    pub(crate) fn read<'a>(&'a self, members: &'a KeyTable) -> BoardRead<'a> {
+        BoardRead {
+            score: &self.score,
+            rank: &self.rank,
+            members,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> BoardCounters {
+        BoardCounters {
+            members: self.rank.len(),
+            overflow: self.overflow,
+        }
+    }
+
+    /// Applies the accepted rows of a batch; `members` has the id of each one's key.
+    pub(crate) fn apply(
+        &mut self,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        members: &[u32],
+        origin: Origin,
+    ) {
+        let score = self.score;
+        match (score.rule, score.number) {
+            (ScoreRule::Sum, Number::F64) => self.apply_float_sum(schema, batch, members, origin),
+            (ScoreRule::Sum, Number::U64) => {
+                self.each(schema, batch, members, origin, |current, bits| {
+                    let Some(current) = current else {
+                        return Some(score.sort_key(bits));
+                    };
+                    let sum = score.score_bits(current).checked_add(bits)?;
+                    Some(score.sort_key(sum))
+                });
+            }
+            (ScoreRule::Sum, _) => {
+                self.each(schema, batch, members, origin, |current, bits| {
+                    let Some(current) = current else {
+                        return Some(score.sort_key(bits));
+                    };
+                    let sum = score.score_bits(current).cast_signed();
+                    let sum = sum.checked_add(bits.cast_signed())?;
+                    Some(score.sort_key(sum.cast_unsigned()))
+                });
+            }
+            (ScoreRule::Best, _) => {
+                self.each(schema, batch, members, origin, |current, bits| {
+                    let offered = score.sort_key(bits);
+                    Some(current.map_or(offered, |current| current.min(offered)))
+                });
+            }
+            (ScoreRule::Latest, _) => {
+                self.each(schema, batch, members, origin, |_, bits| {
+                    Some(score.sort_key(bits))
+                });
+            }
+        }
+    }
+
+    /// Runs `step`, current sort key and event to new sort key (`None` on overflow), over a batch.
+    /// An event that leaves the score as it is keeps the tie.
+    #[inline]
+    fn each(
+        &mut self,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        members: &[u32],
+        origin: Origin,
+        step: impl Fn(Option<u64>, u64) -> Option<u64>,
+    ) {
+        self.rank.touch(members);
+        let row_bytes = schema.row_len();
+        for (&pick, &member) in batch.picks.iter().zip(members) {
+            let at = pick as usize * row_bytes;
+            let row = &batch.rows[at..at + row_bytes];
+            if self
+                .optional_member
+                .is_some_and(|field| schema.is_null(row, field))
+            {
+                continue;
+            }
+            let Some(bits) = self.score.bits(schema, row) else {
+                continue;
+            };
+            let current = self.rank.get(member).map(|key| key.sort_key);
+            match step(current, bits) {
+                None => self.overflow += 1,
+                Some(sort_key) if current == Some(sort_key) => {}
+                Some(sort_key) => self.rank.update(member, sort_key, origin.tie(pick)),
+            }
+        }
+    }
+
+    fn apply_float_sum(
+        &mut self,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        members: &[u32],
+        origin: Origin,
+    ) {
+        let highest = members
+            .iter()
+            .max()
+            .map_or(0, |&member| member as usize + 1);
+        self.float_sums.grow_to(highest, CompensatedSum::default());
+        let mut sums = std::mem::take(&mut self.float_sums);
+        let row_bytes = schema.row_len();
+        for (&pick, &member) in batch.picks.iter().zip(members) {
+            let at = pick as usize * row_bytes;
+            let row = &batch.rows[at..at + row_bytes];
+            if self
+                .optional_member
+                .is_some_and(|field| schema.is_null(row, field))
+            {
+                continue;
+            }
+            let Some(bits) = self.score.bits(schema, row) else {
+                continue;
+            };
+            let mut sum = *sums.at(member as usize);
+            sum.add(f64::from_bits(bits));
+            if !sum.value().is_finite() {
+                self.overflow += 1;
+                continue;
+            }
+            *sums.at_mut(member as usize) = sum;
+            let sort_key = self.score.sort_key((sum.value() + 0.0).to_bits());
+            if self.rank.get(member).map(|key| key.sort_key) != Some(sort_key) {
+                self.rank.update(member, sort_key, origin.tie(pick));
+            }
+        }
+        self.float_sums = sums;
+    }
+
+    /// Sum and compensation of a member, where scores are such sums.
+    pub(crate) fn float_sum(&self, member: u32) -> Option<CompensatedSum> {
+        let kept = self.score.is_float_sum() && (member as usize) < self.float_sums.len();
+        kept.then(|| *self.float_sums.at(member as usize))
+    }
+}
+
+impl Origin {
+    /// The tie of the event at `index` of the batch.
+    #[inline]
+    pub(crate) fn tie(&self, index: u32) -> Tie {
+        Tie {
+            stamp_ns: self.stamp_ns,
+            log_stream: self.log_stream,
+            index,
+        }
+    }
+}

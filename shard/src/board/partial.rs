@@ -1,0 +1,149 @@
+//! One shard's share of a member's score, for boards whose member is not the key.
+//!
+//! Events of such a member lie on many shards, and their shares reach the owner in any order. So a
+//! share is a state that merges commutatively, and everything is decided by recorded values: for
+//! the same set of events the result is the same however they were spread.
+
+use super::score::ScorePlan;
+use crate::aggregate::{CompensatedSum, Number};
+use crate::pipeline::ScoreRule;
+use crate::rank::Tie;
+
+/// What a partial holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Held {
+    /// Nothing.
+    #[default]
+    Nothing = 0,
+    /// Only events that left the score at its start: a sum of zeros. The tie is of the first.
+    Start = 1,
+    /// A score; the tie is of the event that last changed it (sums), first reached it (best) or
+    /// set it (latest).
+    Score = 2,
+}
+
+impl Held {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::Nothing, Self::Start, Self::Score]
+            .into_iter()
+            .find(|held| *held as u8 == code)
+    }
+}
+
+/// A mergeable share of a score. Sums are an `i128` or a compensated `f64`, other scores a sort key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Partial {
+    pub(crate) words: [u64; 2],
+    pub(crate) tie: Tie,
+    pub(crate) held: Held,
+}
+
+fn wide(words: [u64; 2]) -> i128 {
+    (u128::from(words[0]) | u128::from(words[1]) << 64).cast_signed()
+}
+
+fn words(wide: i128) -> [u64; 2] {
+    let wide = wide.cast_unsigned();
+    [wide as u64, (wide >> 64) as u64]
+}
+
+impl Partial {
+    /// The share of a single event.
+    pub(crate) fn of_event(plan: &ScorePlan, bits: u64, tie: Tie) -> Self {
+        let words = match (plan.rule, plan.number) {
+            (ScoreRule::Sum, Number::F64) => CompensatedSum {
+                sum: f64::from_bits(bits),
+                compensation: 0.0,
+            }
+            .to_words(),
+            (ScoreRule::Sum, Number::U64) => words(i128::from(bits)),
+            (ScoreRule::Sum, _) => words(i128::from(bits.cast_signed())),
+            (ScoreRule::Best | ScoreRule::Latest, _) => [plan.sort_key(bits), 0],
+        };
+        // The bits of 0.0 are zero too; -0.0 does not get here.
+        let is_start = plan.rule == ScoreRule::Sum && bits == 0;
+        Self {
+            words,
+            tie,
+            held: if is_start { Held::Start } else { Held::Score },
+        }
+    }
+
+    /// Merges another share of the same member.
+    pub(crate) fn merge(&mut self, plan: &ScorePlan, other: &Self) {
+        if other.held == Held::Nothing {
+            return;
+        }
+        if self.held == Held::Nothing {
+            *self = *other;
+            return;
+        }
+        match plan.rule {
+            ScoreRule::Sum => self.merge_sum(plan, other),
+            ScoreRule::Best => {
+                if (other.words[0], other.tie) < (self.words[0], self.tie) {
+                    *self = *other;
+                }
+            }
+            ScoreRule::Latest => {
+                if other.tie > self.tie {
+                    *self = *other;
+                }
+            }
+        }
+    }
+
+    fn merge_sum(&mut self, plan: &ScorePlan, other: &Self) {
+        if plan.number == Number::F64 {
+            let mut sum = CompensatedSum::from_words(self.words);
+            sum.merge(CompensatedSum::from_words(other.words));
+            self.words = sum.to_words();
+        } else {
+            self.words = words(wide(self.words) + wide(other.words));
+        }
+        self.tie = match (self.held, other.held) {
+            (Held::Start, Held::Start) => self.tie.min(other.tie),
+            (Held::Start, _) => other.tie,
+            (_, Held::Start) => self.tie,
+            _ => self.tie.max(other.tie),
+        };
+        self.held = self.held.max_of(other.held);
+    }
+
+    /// The sort key of the score; true if the score had to be held at the end of its type.
+    pub(crate) fn sort_key(&self, plan: &ScorePlan) -> (u64, bool) {
+        if plan.rule != ScoreRule::Sum {
+            return (self.words[0], false);
+        }
+        if plan.number == Number::F64 {
+            let sum = CompensatedSum::from_words(self.words);
+            let value = if sum.value().is_nan() {
+                sum.sum
+            } else {
+                sum.value()
+            };
+            let held = value.clamp(f64::MIN, f64::MAX) + 0.0;
+            return (plan.sort_key(held.to_bits()), held != value);
+        }
+        let value = wide(self.words);
+        let (bits, fits) = if plan.number == Number::U64 {
+            let held = value.clamp(0, i128::from(u64::MAX));
+            (held as u64, held == value)
+        } else {
+            let held = value.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+            ((held as i64).cast_unsigned(), held == value)
+        };
+        (plan.sort_key(bits), !fits)
+    }
+}
+
+impl Held {
+    fn max_of(self, other: Self) -> Self {
+        if self as u8 >= other as u8 {
+            self
+        } else {
+            other
+        }
+    }
+}

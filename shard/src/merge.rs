@@ -1,0 +1,185 @@
+//! Joins the answers of all shards into one, exactly.
+//!
+//! Every member of a board is on one shard, and all shards use one total order, so tops are merged,
+//! and counts of better members added. Groups of views are on any number of shards: their partials
+//! are merged per window and group, and only then finished.
+
+use crate::aggregate::{Cell, ColumnPlan};
+use crate::pipeline::Pipeline;
+use crate::query::{
+    BoardRow, NeighboursAnswer, Scalar, TopAnswer, WindowCursor, WindowRow, WindowsAnswer,
+};
+use crate::watermark::NO_WATERMARK;
+
+/// Ascending order of rows over all shards: order key, then member. Stamps are unique per log
+/// stream, so the member only decides where that promise was broken.
+fn sort_rows(rows: &mut [BoardRow]) {
+    rows.sort_unstable_by(|a, b| (a.key, &a.member).cmp(&(b.key, &b.member)));
+}
+
+/// A page of a board.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardPage {
+    /// 0-based rank of the first row.
+    pub first_rank: u64,
+    /// Rows, best first.
+    pub rows: Vec<BoardRow>,
+    /// Members of the board on all shards.
+    pub members: u64,
+}
+
+/// Rows `offset .. offset + n` of a board. Every shard must have been asked for its first
+/// `offset + n` rows.
+pub fn merge_tops(answers: Vec<TopAnswer>, offset: usize, n: usize) -> BoardPage {
+    let members = answers.iter().map(|answer| answer.members).sum();
+    let mut rows: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).collect();
+    sort_rows(&mut rows);
+    let rows = rows.into_iter().skip(offset).take(n).collect();
+    BoardPage {
+        first_rank: offset as u64,
+        rows,
+        members,
+    }
+}
+
+/// The page of `n` rows around a key: half of them better ones, and shifted at both ends so that
+/// it has `n` rows if the board has. Every shard must have been asked for `n` rows above and `n`
+/// below.
+pub fn merge_neighbours(answers: Vec<NeighboursAnswer>, n: usize) -> BoardPage {
+    let members = answers.iter().map(|answer| answer.members).sum();
+    let better: u64 = answers.iter().map(|answer| answer.better).sum();
+    let (mut above, mut below) = (Vec::new(), Vec::new());
+    for answer in answers {
+        above.extend(answer.above);
+        below.extend(answer.below);
+    }
+    sort_rows(&mut above);
+    sort_rows(&mut below);
+    let wanted_above = (n / 2).max(n.saturating_sub(below.len()));
+    let mut rows = above.split_off(above.len().saturating_sub(wanted_above));
+    let first_rank = better - rows.len() as u64;
+    below.truncate(n - rows.len());
+    rows.extend(below);
+    BoardPage {
+        first_rank,
+        rows,
+        members,
+    }
+}
+
+/// A finished row of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedRow {
+    /// Start of the window, ms, inclusive.
+    pub start_ms: i64,
+    /// End of the window, ms, exclusive.
+    pub end_ms: i64,
+    /// Bytes of the group, see [`crate::window::group_values`].
+    pub group: Vec<u8>,
+    /// One number per column.
+    pub values: Vec<Scalar>,
+    /// Whether no event can change the row any more.
+    pub is_final: bool,
+}
+
+/// Rows of a view over all shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowsPage {
+    /// Rows by start and group.
+    pub rows: Vec<FinishedRow>,
+    /// Where the next page begins, if there may be more rows.
+    pub next: Option<WindowCursor>,
+    /// The least watermark of all shards, ms; `i64::MIN` if one has none.
+    pub watermark_ms: i64,
+}
+
+/// Merges the answers of all shards for `view`, asked with the same range, cursor and limit.
+///
+/// # Panics
+/// If the pipeline has no such view.
+pub fn merge_windows(
+    pipeline: &Pipeline,
+    view: usize,
+    answers: Vec<WindowsAnswer>,
+    limit: usize,
+) -> WindowsPage {
+    let view = &pipeline.views[view];
+    let schema = &pipeline.streams[view.stream].schema;
+    let columns: Vec<_> = view
+        .columns
+        .iter()
+        .map(|column| ColumnPlan::new(schema, column.aggregate))
+        .collect();
+    let watermark_ms = answers
+        .iter()
+        .map(|answer| answer.watermark_ms)
+        .min()
+        .unwrap_or(NO_WATERMARK);
+
+    // A shard whose answer was cut says nothing of what lies behind its last row.
+    let cut = answers.iter().filter(|answer| answer.more);
+    let complete_through = cut.map(|answer| answer.rows.last().map(cursor)).min();
+    let mut partials: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).collect();
+    partials.sort_by(|a, b| (a.start_ms, &a.group).cmp(&(b.start_ms, &b.group)));
+
+    let mut rows: Vec<FinishedRow> = Vec::new();
+    let mut more = complete_through.is_some();
+    let mut merged: Option<WindowRow> = None;
+    let finish = |row: &WindowRow| FinishedRow {
+        start_ms: row.start_ms,
+        end_ms: row.end_ms,
+        group: row.group.clone(),
+        values: columns
+            .iter()
+            .zip(&row.cells)
+            .map(|(column, cell)| column.finish(cell))
+            .collect(),
+        is_final: row.end_ms.saturating_add(view.late_ms) <= watermark_ms,
+    };
+    for row in partials {
+        if complete_through
+            .as_ref()
+            .is_some_and(|last| Some(cursor(&row)) > *last)
+        {
+            break;
+        }
+        match &mut merged {
+            Some(same) if same.start_ms == row.start_ms && same.group == row.group => {
+                merge_cells(&columns, &mut same.cells, &row.cells);
+            }
+            _ => {
+                if let Some(done) = merged.replace(row) {
+                    rows.push(finish(&done));
+                }
+            }
+        }
+    }
+    rows.extend(merged.as_ref().map(finish));
+    if rows.len() > limit {
+        rows.truncate(limit);
+        more = true;
+    }
+    let last = rows.last();
+    let next = last.map(|row| WindowCursor {
+        start_ms: row.start_ms,
+        group: row.group.clone(),
+    });
+    WindowsPage {
+        next: next.filter(|_| more),
+        rows,
+        watermark_ms,
+    }
+}
+
+fn cursor(row: &WindowRow) -> WindowCursor {
+    WindowCursor {
+        start_ms: row.start_ms,
+        group: row.group.clone(),
+    }
+}
+
+fn merge_cells(columns: &[ColumnPlan], into: &mut [Cell], other: &[Cell]) {
+    for ((column, into), other) in columns.iter().zip(into).zip(other) {
+        column.merge(into, other);
+    }
+}

@@ -1,0 +1,541 @@
+//! The deterministic machine of one shard: entries in, state and answers out.
+//!
+//! `apply` is a function of the state and the batch alone. It reads no clock and no random number,
+//! and everything it depends on (stamp, watermark, sequence) stands in the log, so replay of the
+//! same entries gives the same state. A batch is applied in passes, each over all its rows:
+//!
+//! ```text
+//! check rows -> keys to ids -> views: find groups, one loop per column -> boards: touch, update
+//! ```
+//!
+//! so that the cache misses of a pass overlap. All scratch memory is kept from batch to batch.
+
+mod digest;
+mod read;
+
+use crate::board::{BoardState, Origin};
+use crate::dedupe::{Admission, Dedupe, Layout};
+use crate::delta::{Delta, DeltaQueue};
+use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
+use crate::partition::{group_of, key_hash, shard_of};
+use crate::pipeline::{Pipeline, Stream};
+use crate::query::{ProducerView, RejectedEvent};
+use crate::reject::{Reject, RejectReason};
+use crate::table::KeyTable;
+use crate::watermark::StreamClock;
+use crate::window::{Accepted, ViewState};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Rejected events that are kept per stream.
+pub const REJECTED_KEPT: usize = 256;
+
+/// Which shard this is, and where its groups were before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the shard.
+    pub shard: u16,
+    /// Shards of the store.
+    pub shards: u16,
+    /// The shard's own log stream.
+    pub log_stream: u32,
+    /// Former layouts of the store, oldest first.
+    pub older: Vec<Layout>,
+}
+
+/// What a stream counts.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
+pub struct StreamCounters {
+    /// Events that took effect.
+    pub accepted: u64,
+    /// Events refused as duplicates since the start. Not part of the recorded state.
+    pub duplicates: u64,
+    /// Events rejected, by [`RejectReason::index`].
+    pub rejected: [u64; RejectReason::COUNT],
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Events that took effect.
+    pub accepted: u32,
+    /// Events rejected.
+    pub rejected: u32,
+    /// Sequence and reason of the first rejected one.
+    pub first_reject: Option<(u64, Reject)>,
+}
+
+#[derive(Debug, Clone)]
+struct StreamState {
+    clock: StreamClock,
+    keys: KeyTable,
+    /// Whether a board needs ids of keys.
+    needs_keys: bool,
+    views: Vec<usize>,
+    key_boards: Vec<usize>,
+    foreign_boards: Vec<usize>,
+    rejected: VecDeque<RejectedEvent>,
+}
+
+/// Vectors of one batch, kept so that a batch allocates nothing.
+#[derive(Debug, Clone, Default)]
+struct Scratch {
+    picks: Vec<u32>,
+    times_ms: Vec<i64>,
+    hashes: Vec<u64>,
+    members: Vec<u32>,
+}
+
+/// All state of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardState {
+    pipeline: Arc<Pipeline>,
+    place: Place,
+    streams: Vec<StreamState>,
+    views: Vec<ViewState>,
+    boards: Vec<BoardState>,
+    dedupe: Dedupe,
+    deltas: DeltaQueue,
+    counters: Vec<StreamCounters>,
+    scratch: Scratch,
+    last_stamp_ns: u64,
+    last_lsn: u64,
+}
+
+/// How a batch reaches the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Live,
+    Replay,
+    /// Replay of a log stream of an older layout: only rows of groups owned here count.
+    Inherited(u32),
+}
+
+impl ShardState {
+    /// The empty state of the shard at `place`.
+    pub fn new(pipeline: Arc<Pipeline>, place: Place) -> Self {
+        assert!(
+            place.shard < place.shards,
+            "a shard is one of the store's shards"
+        );
+        let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
+        let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
+        let view = |view: &crate::pipeline::View| {
+            ViewState::new(view, &pipeline.streams[view.stream].schema)
+        };
+        let views: Vec<_> = pipeline.views.iter().map(view).collect();
+        let stream = |(index, stream): (usize, &Stream)| {
+            let of_stream = |key: bool| {
+                let boards = pipeline.boards.iter().enumerate();
+                let wanted = boards
+                    .filter(|(_, b)| b.stream == index && (b.member == stream.key) == key)
+                    .map(|(board, _)| board);
+                wanted.collect::<Vec<_>>()
+            };
+            let views = pipeline.views.iter().enumerate();
+            StreamState {
+                clock: StreamClock::new(&stream.time),
+                keys: KeyTable::of_field(&stream.schema.fields[stream.key]),
+                needs_keys: !of_stream(true).is_empty(),
+                views: views
+                    .filter(|(_, v)| v.stream == index)
+                    .map(|(view, _)| view)
+                    .collect(),
+                key_boards: of_stream(true),
+                foreign_boards: of_stream(false),
+                rejected: VecDeque::new(),
+            }
+        };
+        Self {
+            streams: pipeline.streams.iter().enumerate().map(stream).collect(),
+            views,
+            boards,
+            dedupe: Dedupe::default(),
+            deltas: DeltaQueue::default(),
+            counters: vec![StreamCounters::default(); pipeline.streams.len()],
+            scratch: Scratch::default(),
+            last_stamp_ns: 0,
+            last_lsn: 0,
+            pipeline,
+            place,
+        }
+    }
+
+    /// The pipeline that the state follows.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// Decides which rows of a batch are new, before it is logged. Changes nothing.
+    ///
+    /// # Panics
+    /// If the batch is not of a stream of the pipeline.
+    pub fn admit(&self, batch: &EventBatch<'_>) -> Admission {
+        let stream = &self.pipeline.streams[usize::from(batch.stream)];
+        self.dedupe.admit(batch, &self.place.older, |row| {
+            group_of(key_hash(
+                stream.schema.canonical_bytes(batch.row(row), stream.key),
+            ))
+        })
+    }
+
+    /// Counts duplicates that `admit` found. They are not logged, so this is no part of the
+    /// recorded state.
+    pub fn count_duplicates(&mut self, stream: usize, producer: ProducerId, duplicates: u32) {
+        self.counters[stream].duplicates += u64::from(duplicates);
+        self.dedupe.count_duplicates(producer, duplicates);
+    }
+
+    /// Applies an admitted batch; `lsn` is its entry's position in the log.
+    ///
+    /// # Panics
+    /// If the batch is not of a stream of the pipeline with that stream's row size.
+    pub fn apply(&mut self, batch: &EventBatch<'_>, lsn: u64, outcome: &mut Outcome) {
+        self.apply_from(Source::Live, batch, lsn, outcome);
+    }
+
+    /// Replays an entry of the own log stream, or of one of an older layout; of the latter, rows of
+    /// groups that other shards own now are passed over.
+    ///
+    /// Log streams of older layouts come first, oldest layout first; then the own one. After the
+    /// last entry, [`ShardState::finish_replay`].
+    pub fn replay(
+        &mut self,
+        log_stream: u32,
+        lsn: u64,
+        kind: u32,
+        entry: &[u8],
+    ) -> Result<(), EntryError> {
+        let own = log_stream == self.place.log_stream;
+        if !own
+            && !self
+                .place
+                .older
+                .iter()
+                .any(|layout| layout.contains(log_stream))
+        {
+            return Err(EntryError::ForeignLogStream(log_stream));
+        }
+        match decode_entry(kind, entry)? {
+            Entry::Batch(batch) => {
+                self.check_stream(batch.stream, batch.schema_id)?;
+                let row_bytes = self.pipeline.streams[usize::from(batch.stream)]
+                    .schema
+                    .row_len();
+                if batch.row_bytes() != row_bytes {
+                    return Err(EntryError::BadRowBytes(batch.row_bytes()));
+                }
+                let source = if own {
+                    Source::Replay
+                } else {
+                    Source::Inherited(log_stream)
+                };
+                self.apply_from(source, &batch, lsn, &mut Outcome::default());
+            }
+            Entry::Watermark(entry) => {
+                let stream = usize::from(entry.stream);
+                if stream >= self.streams.len() {
+                    return Err(EntryError::UnknownStream(entry.stream));
+                }
+                self.last_stamp_ns = self.last_stamp_ns.max(entry.stamp_ns);
+                self.advance(stream, entry.watermark_ms);
+            }
+            Entry::Schema(entry) => self.check_stream(entry.stream, entry.schema_id)?,
+            Entry::Session(session) => {
+                let producer = ProducerId(session.producer);
+                self.last_stamp_ns = self.last_stamp_ns.max(session.stamp_ns);
+                if own {
+                    self.begin_epoch(producer, session.epoch);
+                } else {
+                    self.dedupe.inherit(
+                        log_stream,
+                        producer,
+                        session.epoch,
+                        0,
+                        &Outcome::default(),
+                    );
+                }
+            }
+        }
+        self.last_lsn = if own { lsn } else { self.last_lsn };
+        Ok(())
+    }
+
+    /// Ends replay: states this shard's partials for all members that other shards own. The
+    /// deltas depend on nothing that is not durable.
+    pub fn finish_replay(&mut self) {
+        for (index, board) in self.boards.iter().enumerate() {
+            if let BoardState::Foreign(board) = board {
+                board.restate(index as u16, self.last_lsn, &mut self.deltas);
+            }
+        }
+    }
+
+    fn check_stream(&self, stream: u16, schema_id: u32) -> Result<(), EntryError> {
+        let Some(known) = self.pipeline.streams.get(usize::from(stream)) else {
+            return Err(EntryError::UnknownStream(stream));
+        };
+        if known.schema.id != schema_id {
+            let expected = known.schema.id;
+            return Err(EntryError::SchemaMismatch {
+                stream,
+                found: schema_id,
+                expected,
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins a new epoch of a producer: the effect of a `ProducerSession` entry.
+    pub fn begin_epoch(&mut self, producer: ProducerId, epoch: u32) {
+        self.dedupe.begin_epoch(producer, epoch);
+    }
+
+    fn apply_from(
+        &mut self,
+        source: Source,
+        batch: &EventBatch<'_>,
+        lsn: u64,
+        outcome: &mut Outcome,
+    ) {
+        let index = usize::from(batch.stream);
+        self.last_stamp_ns = self.last_stamp_ns.max(batch.stamp_ns);
+        self.advance(index, batch.watermark_ms);
+        *outcome = Outcome::default();
+        self.check_rows(source, batch, lsn, outcome);
+        match source {
+            Source::Inherited(log_stream) => {
+                let (id, epoch, last) = (batch.producer, batch.epoch, batch.last_sequence());
+                self.dedupe.inherit(log_stream, id, epoch, last, outcome);
+            }
+            Source::Live | Source::Replay => self.dedupe.applied(batch, outcome),
+        }
+        if outcome.accepted == 0 {
+            return;
+        }
+        let latest = self.scratch.times_ms.iter().max().copied();
+        self.streams[index]
+            .clock
+            .observe(latest.expect("invariant: rows were accepted"));
+        self.counters[index].accepted += u64::from(outcome.accepted);
+        self.find_keys(batch);
+        self.apply_views(batch);
+        self.apply_boards(source, batch, lsn);
+    }
+
+    /// First pass: which rows count, and their event times.
+    fn check_rows(
+        &mut self,
+        source: Source,
+        batch: &EventBatch<'_>,
+        lsn: u64,
+        outcome: &mut Outcome,
+    ) {
+        let index = usize::from(batch.stream);
+        let pipeline = Arc::clone(&self.pipeline);
+        let stream = &pipeline.streams[index];
+        let row_bytes = stream.schema.row_len();
+        assert!(
+            batch.rows.len() == batch.count as usize * row_bytes,
+            "invariant: a batch holds rows of its stream"
+        );
+        let future_limit_ms = self.streams[index].clock.future_limit_ms(batch.stamp_ns);
+        self.scratch.picks.clear();
+        self.scratch.times_ms.clear();
+        for (row_index, row) in batch.rows.chunks_exact(row_bytes).enumerate() {
+            if matches!(source, Source::Inherited(_)) && !self.owns(stream, row) {
+                continue;
+            }
+            let time_ms = stream.schema.time_ms(row, stream.time.field);
+            let verdict = stream.schema.validate(row).and_then(|()| {
+                if time_ms > future_limit_ms {
+                    let field = stream.time.field as u8;
+                    return Err(Reject::of_field(RejectReason::FutureTime, field));
+                }
+                Ok(())
+            });
+            match verdict {
+                Ok(()) => {
+                    self.scratch.picks.push(row_index as u32);
+                    self.scratch.times_ms.push(time_ms);
+                }
+                Err(reject) => self.reject(batch, row_index, lsn, reject, outcome),
+            }
+        }
+        outcome.accepted = self.scratch.picks.len() as u32;
+    }
+
+    fn owns(&self, stream: &Stream, row: &[u8]) -> bool {
+        let group = group_of(key_hash(stream.schema.canonical_bytes(row, stream.key)));
+        shard_of(group, usize::from(self.place.shards)) == usize::from(self.place.shard)
+    }
+
+    #[cold]
+    fn reject(
+        &mut self,
+        batch: &EventBatch<'_>,
+        row_index: usize,
+        lsn: u64,
+        reject: Reject,
+        outcome: &mut Outcome,
+    ) {
+        let index = usize::from(batch.stream);
+        let sequence = batch.sequence(row_index);
+        outcome.rejected += 1;
+        outcome.first_reject.get_or_insert((sequence, reject));
+        self.counters[index].rejected[reject.reason.index()] += 1;
+        let event = RejectedEvent {
+            stamp_ns: batch.stamp_ns,
+            producer: batch.producer.0,
+            sequence,
+            reason: reject.reason.code(),
+            field: reject.field,
+            lsn,
+        };
+        keep_rejected(&mut self.streams[index].rejected, event);
+    }
+
+    /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
+    fn find_keys(&mut self, batch: &EventBatch<'_>) {
+        let index = usize::from(batch.stream);
+        if !self.streams[index].needs_keys {
+            return;
+        }
+        let stream = &self.pipeline.streams[index];
+        let (schema, key) = (&stream.schema, stream.key);
+        let row_bytes = schema.row_len();
+        let Scratch {
+            picks,
+            hashes,
+            members,
+            ..
+        } = &mut self.scratch;
+        let key_of = |pick: u32| {
+            let at = pick as usize * row_bytes;
+            schema.canonical_bytes(&batch.rows[at..at + row_bytes], key)
+        };
+        hashes.clear();
+        hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
+        self.streams[index]
+            .keys
+            .lookup_batch(hashes, |i| key_of(picks[i]), members);
+    }
+
+    fn apply_views(&mut self, batch: &EventBatch<'_>) {
+        let index = usize::from(batch.stream);
+        let schema = &self.pipeline.streams[index].schema;
+        let accepted = accepted(&self.scratch, batch);
+        for &view in &self.streams[index].views {
+            self.views[view].apply(schema, &accepted);
+        }
+    }
+
+    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, lsn: u64) {
+        let index = usize::from(batch.stream);
+        let schema = &self.pipeline.streams[index].schema;
+        let log_stream = match source {
+            Source::Inherited(log_stream) => log_stream,
+            Source::Live | Source::Replay => self.place.log_stream,
+        };
+        let origin = Origin {
+            stamp_ns: batch.stamp_ns,
+            log_stream,
+            lsn,
+        };
+        let accepted = accepted(&self.scratch, batch);
+        let stream = &self.streams[index];
+        for &board in &stream.key_boards {
+            if let BoardState::Key(state) = &mut self.boards[board] {
+                state.apply(schema, &accepted, &self.scratch.members, origin);
+            }
+        }
+        for &board in &stream.foreign_boards {
+            if let BoardState::Foreign(state) = &mut self.boards[board] {
+                let deltas = (source == Source::Live).then_some(&mut self.deltas);
+                state.apply(schema, &accepted, origin, board as u16, deltas);
+            }
+        }
+    }
+
+    /// The watermark in effect for a stream, ms: the highest recorded one, `i64::MIN` if none.
+    pub fn watermark_ms(&self, stream: usize) -> i64 {
+        self.streams[stream].clock.in_effect_ms()
+    }
+
+    /// What this shard proposes as the stream's next watermark, ms: its greatest accepted event
+    /// time less the disorder, never less than what is in effect; `i64::MIN` if none. It takes
+    /// effect when it is recorded with a later batch or a watermark entry.
+    pub fn next_watermark_ms(&self, stream: usize) -> i64 {
+        self.streams[stream].clock.proposed_ms()
+    }
+
+    /// The effect of a recorded watermark.
+    pub fn advance(&mut self, stream: usize, watermark_ms: i64) {
+        let state = &mut self.streams[stream];
+        if state.clock.record(watermark_ms) {
+            for &view in &state.views {
+                self.views[view].advance(watermark_ms);
+            }
+        }
+    }
+
+    /// Whether a later watermark would close a window of the stream.
+    pub fn has_open_windows(&self, stream: usize) -> bool {
+        self.streams[stream]
+            .views
+            .iter()
+            .any(|&view| self.views[view].has_open_windows())
+    }
+
+    /// The latest stamp of any entry, ns. Stamps must go on above it, also after a restart.
+    pub fn last_stamp_ns(&self) -> u64 {
+        self.last_stamp_ns
+    }
+
+    /// What the shard knows of a producer.
+    pub fn producer(&self, id: ProducerId) -> Option<ProducerView> {
+        self.dedupe.view(id)
+    }
+
+    /// Deltas for other shards, which are to be sent once their entries are durable.
+    pub fn deltas(&mut self) -> &mut DeltaQueue {
+        &mut self.deltas
+    }
+
+    /// Takes another shard's partial over; false if it does not belong here.
+    pub fn apply_delta(&mut self, delta: &Delta) -> bool {
+        match self.boards.get_mut(usize::from(delta.board)) {
+            Some(BoardState::Foreign(board)) => board.apply_delta(delta),
+            Some(BoardState::Key(_)) | None => false,
+        }
+    }
+}
+
+fn accepted<'a>(scratch: &'a Scratch, batch: &EventBatch<'a>) -> Accepted<'a> {
+    Accepted {
+        rows: batch.rows,
+        picks: &scratch.picks,
+        times_ms: &scratch.times_ms,
+        watermark_ms: batch.watermark_ms,
+    }
+}
+
+/// Keeps the latest rejected events by stamp. Live they come in order; replay of several older logs
+/// may interleave them in any way, which must not show.
+fn keep_rejected(kept: &mut VecDeque<RejectedEvent>, event: RejectedEvent) {
+    let order = |event: &RejectedEvent| (event.stamp_ns, event.producer, event.sequence);
+    let newer = kept
+        .iter()
+        .rev()
+        .take_while(|other| order(other) > order(&event))
+        .count();
+    if newer == REJECTED_KEPT {
+        return;
+    }
+    if kept.len() == REJECTED_KEPT {
+        kept.pop_front();
+    }
+    kept.insert(kept.len() - newer, event);
+}

@@ -1,0 +1,138 @@
+//! A digest of the whole logical state, for tests that two states are the same.
+//!
+//! Everything is taken in an order of its own (by id, by member, by window), so the layout of hash
+//! tables and the order of first sight do not show. What is not recorded, the duplicates counted
+//! since the start and the deltas under way, is left out.
+
+use super::ShardState;
+use crate::board::BoardState;
+use xxhash_rust::xxh3::Xxh3;
+
+struct Digest(Xxh3);
+
+impl Digest {
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+}
+
+impl ShardState {
+    /// XXH3-128 of the recorded state.
+    pub fn digest(&self) -> u128 {
+        let mut digest = Digest(Xxh3::new());
+        self.digest_streams(&mut digest);
+        self.digest_producers(&mut digest);
+        self.digest_views(&mut digest);
+        self.digest_boards(&mut digest);
+        digest.0.digest128()
+    }
+
+    fn digest_streams(&self, digest: &mut Digest) {
+        for (stream, counters) in self.streams.iter().zip(&self.counters) {
+            digest.number(stream.clock.in_effect_ms().cast_unsigned());
+            digest.number(stream.clock.proposed_ms().cast_unsigned());
+            digest.number(counters.accepted);
+            counters
+                .rejected
+                .iter()
+                .for_each(|&count| digest.number(count));
+            digest.number(stream.rejected.len() as u64);
+            for event in &stream.rejected {
+                digest.bytes(&event.producer.to_le_bytes());
+                for number in [event.stamp_ns, event.sequence, event.lsn] {
+                    digest.number(number);
+                }
+                digest.bytes(&[event.reason, event.field]);
+            }
+        }
+    }
+
+    fn digest_producers(&self, digest: &mut Digest) {
+        for (log_stream, producer, record) in self.dedupe.sorted() {
+            digest.number(log_stream.map_or(u64::MAX, u64::from));
+            digest.bytes(&producer.to_le_bytes());
+            digest.number(u64::from(record.epoch));
+            for number in [record.last_sequence, record.accepted, record.rejected] {
+                digest.number(number);
+            }
+        }
+    }
+
+    fn digest_views(&self, digest: &mut Digest) {
+        for view in &self.views {
+            let counters = view.counters();
+            for number in [
+                counters.late,
+                counters.open_windows,
+                counters.closed_windows,
+            ] {
+                digest.number(number);
+            }
+            let (rows, _) = view.rows(i64::MIN, i64::MAX, None, usize::MAX);
+            digest.number(rows.len() as u64);
+            for row in rows {
+                digest.number(row.start_ms.cast_unsigned());
+                digest.bytes(&row.group);
+                for cell in row.cells {
+                    digest.number(cell.words[0]);
+                    digest.number(cell.words[1]);
+                    digest.number(cell.count);
+                }
+            }
+        }
+    }
+
+    fn digest_boards(&self, digest: &mut Digest) {
+        for (index, state) in self.boards.iter().enumerate() {
+            let board = self
+                .board(index as u16)
+                .expect("invariant: the index is one of a board");
+            let mut ids = Vec::new();
+            board.rank.range(0, usize::MAX, &mut ids);
+            ids.sort_unstable_by_key(|&id| board.members.key(id));
+            digest.number(ids.len() as u64);
+            for id in ids {
+                let key = board
+                    .rank
+                    .get(id)
+                    .expect("invariant: the range holds ranked members");
+                digest.bytes(board.members.key(id));
+                digest_key(digest, &key);
+                if let BoardState::Key(state) = state
+                    && let Some(sum) = state.float_sum(id)
+                {
+                    sum.to_words()
+                        .into_iter()
+                        .for_each(|word| digest.number(word));
+                }
+            }
+            if let BoardState::Foreign(state) = state {
+                let mut partials: Vec<_> = state.partials().collect();
+                partials.sort_unstable_by_key(|&(member, _)| member);
+                for (member, partial) in partials {
+                    digest.bytes(member);
+                    partial
+                        .words
+                        .into_iter()
+                        .for_each(|word| digest.number(word));
+                    digest.number(partial.tie.stamp_ns);
+                    digest.number(u64::from(partial.tie.log_stream));
+                    digest.number(u64::from(partial.tie.index));
+                    digest.number(partial.held as u64);
+                }
+            }
+        }
+    }
+}
+
+fn digest_key(digest: &mut Digest, key: &crate::rank::OrderKey) {
+    digest.number(key.sort_key);
+    digest.number(key.tie.stamp_ns);
+    digest.number(u64::from(key.tie.log_stream));
+    digest.number(u64::from(key.tie.index));
+}

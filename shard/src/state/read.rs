@@ -1,0 +1,129 @@
+//! Reads of the state: queries and counters.
+
+use super::ShardState;
+use crate::board::BoardRead;
+use crate::entry::ProducerId;
+use crate::limits::TOP_MAX;
+use crate::query::{
+    Answer, Counters, MemberAnswer, NeighboursAnswer, Query, Stats, TopAnswer, WindowCursor,
+    WindowsAnswer,
+};
+
+impl ShardState {
+    /// Answers a query.
+    pub fn query(&self, query: &Query) -> Answer {
+        self.answer(query).unwrap_or(Answer::Unknown)
+    }
+
+    fn answer(&self, query: &Query) -> Option<Answer> {
+        Some(match query {
+            Query::Top { board, offset, n } => {
+                let board = self.board(*board)?;
+                let rows = board.range(*offset, bounded(*n));
+                Answer::Top(TopAnswer {
+                    rows,
+                    members: board.rank.len(),
+                })
+            }
+            Query::Member { board, member } => Answer::Member(self.member(*board, member)?),
+            Query::CountBetter { board, key } => {
+                Answer::CountBetter(self.board(*board)?.rank.count_better(key))
+            }
+            Query::Neighbours {
+                board,
+                key,
+                above,
+                below,
+            } => {
+                let board = self.board(*board)?;
+                let (above, below, better) =
+                    board.neighbours(key, bounded(*above), bounded(*below));
+                let members = board.rank.len();
+                Answer::Neighbours(NeighboursAnswer {
+                    better,
+                    above,
+                    below,
+                    members,
+                })
+            }
+            Query::Windows {
+                view,
+                from_ms,
+                to_ms,
+                limit,
+                after,
+            } => self.windows(*view, *from_ms, *to_ms, bounded(*limit), after.as_ref())?,
+            Query::Producer { id } => Answer::Producer(self.producer(ProducerId(*id))),
+            Query::Rejected { stream, n } => {
+                let stream = self.streams.get(usize::from(*stream))?;
+                let newest = stream.rejected.iter().rev().take(bounded(*n));
+                Answer::Rejected(newest.copied().collect())
+            }
+            Query::Stats => Answer::Stats(self.stats()),
+        })
+    }
+
+    pub(super) fn board(&self, board: u16) -> Option<BoardRead<'_>> {
+        let index = usize::from(board);
+        let stream = self.pipeline.boards.get(index)?.stream;
+        Some(self.boards[index].read(&self.streams[stream].keys))
+    }
+
+    fn member(&self, board: u16, member: &[u8]) -> Option<MemberAnswer> {
+        let board = self.board(board)?;
+        let id = board.find(member);
+        Some(MemberAnswer {
+            row: id.map(|id| board.row(id)),
+            local_rank: id.and_then(|id| board.rank.rank(id)).unwrap_or(0),
+            members: board.rank.len(),
+        })
+    }
+
+    fn windows(
+        &self,
+        view: u16,
+        from_ms: i64,
+        to_ms: i64,
+        limit: usize,
+        after: Option<&WindowCursor>,
+    ) -> Option<Answer> {
+        let index = usize::from(view);
+        let stream = self.pipeline.views.get(index)?.stream;
+        let (rows, more) = self.views[index].rows(from_ms, to_ms, after, limit);
+        let watermark_ms = self.watermark_ms(stream);
+        Some(Answer::Windows(WindowsAnswer {
+            watermark_ms,
+            rows,
+            more,
+        }))
+    }
+
+    /// Counters of every stream, view and board.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            streams: self.counters.clone(),
+            views: self.views.iter().map(|view| view.counters()).collect(),
+            boards: self.boards.iter().map(|board| board.counters()).collect(),
+        }
+    }
+
+    /// Everything that metrics show.
+    pub fn stats(&self) -> Stats {
+        let streams = 0..self.streams.len();
+        Stats {
+            counters: self.counters(),
+            watermarks_ms: streams.map(|stream| self.watermark_ms(stream)).collect(),
+            keys: self
+                .streams
+                .iter()
+                .map(|stream| stream.keys.len() as u64)
+                .collect(),
+            producers: self.dedupe.len() as u64,
+            deltas_waiting: self.deltas.len() as u64,
+        }
+    }
+}
+
+fn bounded(n: u32) -> usize {
+    (n as usize).min(TOP_MAX)
+}

@@ -1,0 +1,389 @@
+//! One view on one shard: tumbling windows, groups in them, partials of each column.
+//!
+//! Windows are half-open, `[start, end)`, and found by Euclidean division, so times before the
+//! epoch are no special case. A window is final when the watermark reaches its end plus the allowed
+//! lateness; closing costs nothing, because it is only a comparison. It stays readable until the
+//! watermark is `keep` beyond its end, and once it was closed no event can open it again: lateness
+//! is judged per event and window against the watermark recorded with the batch.
+
+use crate::aggregate::{Cell, CellStore, ColumnPlan};
+use crate::pipeline::View;
+use crate::query::{WindowCursor, WindowRow};
+use crate::schema::Schema;
+use crate::table::KeyTable;
+use std::collections::VecDeque;
+
+/// Group rows of events that are in no window.
+const NO_GROUP: u32 = u32::MAX;
+/// Emptied windows that are kept for reuse.
+const SPARE_WINDOWS_MAX: usize = 4;
+
+/// What a view counts.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
+pub struct ViewCounters {
+    /// Events that came after their window was final; they are in no window.
+    pub late: u64,
+    /// Windows that still take events.
+    pub open_windows: u64,
+    /// Final windows that are still readable.
+    pub closed_windows: u64,
+    /// Groups in all readable windows.
+    pub groups: u64,
+}
+
+/// The accepted rows of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted<'a> {
+    /// All rows of the batch.
+    pub(crate) rows: &'a [u8],
+    /// Indexes of the accepted ones.
+    pub(crate) picks: &'a [u32],
+    /// Their event times, ms.
+    pub(crate) times_ms: &'a [i64],
+    /// Watermark recorded with the batch.
+    pub(crate) watermark_ms: i64,
+}
+
+/// Where the bytes of a group lie in a row: the cells of the group fields, as they stand.
+///
+/// Cells of valid rows are canonical (unused bytes are zero), so equal groups are equal bytes.
+#[derive(Debug, Clone)]
+struct GroupPlan {
+    /// Offset and length of each group field's cell; and the field itself, if it is optional.
+    cells: Vec<(usize, usize, Option<usize>)>,
+    bytes: usize,
+}
+
+impl GroupPlan {
+    fn new(schema: &Schema, fields: &[usize]) -> Self {
+        let cell = |&index: &usize| {
+            let field = &schema.fields[index];
+            let optional = field.optional.then_some(index);
+            (usize::from(field.offset), field.kind.cell_bytes(), optional)
+        };
+        let cells: Vec<_> = fields.iter().map(cell).collect();
+        let bytes = cells
+            .iter()
+            .map(|(_, bytes, null)| bytes + usize::from(null.is_some()))
+            .sum();
+        Self { cells, bytes }
+    }
+
+    /// The group's bytes, borrowed from the row where it is one required field.
+    #[inline]
+    fn key<'r>(&self, schema: &Schema, row: &'r [u8], scratch: &'r mut Vec<u8>) -> &'r [u8] {
+        if let [(offset, bytes, None)] = self.cells[..] {
+            return &row[offset..offset + bytes];
+        }
+        scratch.clear();
+        for &(offset, bytes, optional) in &self.cells {
+            if let Some(field) = optional {
+                scratch.push(u8::from(!schema.is_null(row, field)));
+            }
+            scratch.extend_from_slice(&row[offset..offset + bytes]);
+        }
+        scratch
+    }
+}
+
+/// A hash for tables inside one window; no format, so that it may be cheap.
+#[inline]
+fn group_hash(key: &[u8]) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let fold = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(MIX);
+        (product >> 64) as u64 ^ product as u64
+    };
+    let (words, tail) = key.as_chunks::<8>();
+    let mut hash = MIX ^ key.len() as u64;
+    for word in words {
+        hash = fold(hash, u64::from_le_bytes(*word));
+    }
+    if !tail.is_empty() {
+        let mut word = [0; 8];
+        word[..tail.len()].copy_from_slice(tail);
+        hash = fold(hash, u64::from_le_bytes(word));
+    }
+    fold(hash, MIX.rotate_left(32))
+}
+
+#[derive(Debug, Clone)]
+struct Window {
+    start_ms: i64,
+    end_ms: i64,
+    groups: KeyTable,
+    /// Row in the cell store by id in `groups`.
+    group_rows: Vec<u32>,
+}
+
+/// State of one view.
+#[derive(Debug, Clone)]
+pub(crate) struct ViewState {
+    size_ms: i64,
+    late_ms: i64,
+    keep_ms: i64,
+    group: GroupPlan,
+    columns: Vec<ColumnPlan>,
+    /// Ascending by start.
+    windows: VecDeque<Window>,
+    /// How many of the first windows are final.
+    closed: usize,
+    store: CellStore,
+    spare: Vec<Window>,
+    watermark_ms: i64,
+    late: u64,
+    picks: Vec<(u32, u32)>,
+    key: Vec<u8>,
+    last_key: Vec<u8>,
+}
+
+impl ViewState {
+    pub(crate) fn new(view: &View, schema: &Schema) -> Self {
+        let column = |column: &crate::pipeline::Column| ColumnPlan::new(schema, column.aggregate);
+        let columns: Vec<_> = view.columns.iter().map(column).collect();
+        Self {
+            size_ms: view.size_ms,
+            late_ms: view.late_ms,
+            keep_ms: view.keep_ms.max(view.late_ms),
+            group: GroupPlan::new(schema, &view.group),
+            store: CellStore::new(columns.len().max(1)),
+            columns,
+            windows: VecDeque::new(),
+            closed: 0,
+            spare: Vec::new(),
+            watermark_ms: i64::MIN,
+            late: 0,
+            picks: Vec::new(),
+            key: Vec::new(),
+            last_key: Vec::new(),
+        }
+    }
+
+    /// Puts the accepted rows of a batch into their windows.
+    pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>) {
+        self.find_groups(schema, batch);
+        let picks = std::mem::take(&mut self.picks);
+        for (index, column) in self.columns.iter().enumerate() {
+            column.accumulate(index, schema, batch.rows, &picks, &mut self.store);
+        }
+        self.picks = picks;
+    }
+
+    /// First pass: which group row each event belongs to. Events of one batch mostly share a window,
+    /// and neighbours often a group, so both are remembered from one event to the next.
+    fn find_groups(&mut self, schema: &Schema, batch: &Accepted<'_>) {
+        let row_bytes = schema.row_len();
+        let mut key_scratch = std::mem::take(&mut self.key);
+        let mut last_key = std::mem::take(&mut self.last_key);
+        self.picks.clear();
+        // An empty range: the first event looks its window up.
+        let (mut start_ms, mut end_ms) = (0, 0);
+        let mut window = None;
+        let mut group_row = NO_GROUP;
+        for (&pick, &time_ms) in batch.picks.iter().zip(batch.times_ms) {
+            if time_ms < start_ms || time_ms >= end_ms {
+                start_ms = time_ms.div_euclid(self.size_ms) * self.size_ms;
+                end_ms = start_ms + self.size_ms;
+                window = self.window_for(start_ms, batch.watermark_ms);
+                group_row = NO_GROUP;
+            }
+            let Some(place) = window else {
+                self.late += u64::from(self.is_final(end_ms, batch.watermark_ms));
+                continue;
+            };
+            let at = pick as usize * row_bytes;
+            let key = self
+                .group
+                .key(schema, &batch.rows[at..at + row_bytes], &mut key_scratch);
+            if group_row == NO_GROUP || key != last_key {
+                group_row = self.group_row(place, key);
+                last_key.clear();
+                last_key.extend_from_slice(key);
+            }
+            self.picks.push((pick, group_row));
+        }
+        self.key = key_scratch;
+        self.last_key = last_key;
+    }
+
+    #[inline]
+    fn is_final(&self, end_ms: i64, watermark_ms: i64) -> bool {
+        end_ms.saturating_add(self.late_ms) <= watermark_ms
+    }
+
+    fn is_expired(&self, end_ms: i64) -> bool {
+        self.watermark_ms.saturating_sub(end_ms) > self.keep_ms
+    }
+
+    /// The place of the window that starts at `start_ms`, opened if need be; `None` if an event
+    /// is late for it, or (replaying an older log behind a newer one) it has expired since.
+    fn window_for(&mut self, start_ms: i64, watermark_ms: i64) -> Option<usize> {
+        let end_ms = start_ms + self.size_ms;
+        if self.is_final(end_ms, watermark_ms) || self.is_expired(end_ms) {
+            return None;
+        }
+        let place = self
+            .windows
+            .partition_point(|window| window.start_ms < start_ms);
+        if self
+            .windows
+            .get(place)
+            .is_none_or(|window| window.start_ms != start_ms)
+        {
+            let mut window = self.spare.pop().unwrap_or_else(|| Window {
+                start_ms,
+                end_ms,
+                groups: KeyTable::fixed(self.group.bytes),
+                group_rows: Vec::new(),
+            });
+            window.start_ms = start_ms;
+            window.end_ms = end_ms;
+            self.windows.insert(place, window);
+            self.closed += usize::from(self.is_final(end_ms, self.watermark_ms));
+        }
+        Some(place)
+    }
+
+    #[inline]
+    fn group_row(&mut self, place: usize, key: &[u8]) -> u32 {
+        let window = &mut self.windows[place];
+        let (id, added) = window.groups.find_or_insert(group_hash(key), key);
+        if added {
+            window.group_rows.push(self.store.take());
+        }
+        window.group_rows[id as usize]
+    }
+
+    /// Takes a moved watermark over: closes windows and lets expired ones go.
+    pub(crate) fn advance(&mut self, watermark_ms: i64) {
+        self.watermark_ms = watermark_ms;
+        while self
+            .windows
+            .get(self.closed)
+            .is_some_and(|w| self.is_final(w.end_ms, watermark_ms))
+        {
+            self.closed += 1;
+        }
+        while self
+            .windows
+            .front()
+            .is_some_and(|window| self.is_expired(window.end_ms))
+        {
+            let mut window = self
+                .windows
+                .pop_front()
+                .expect("invariant: there is a front");
+            self.closed = self.closed.saturating_sub(1);
+            for group_row in window.group_rows.drain(..) {
+                self.store.give_back(group_row);
+            }
+            if self.spare.len() < SPARE_WINDOWS_MAX {
+                window.groups.clear();
+                self.spare.push(window);
+            }
+        }
+    }
+
+    pub(crate) fn has_open_windows(&self) -> bool {
+        self.closed < self.windows.len()
+    }
+
+    pub(crate) fn counters(&self) -> ViewCounters {
+        ViewCounters {
+            late: self.late,
+            open_windows: (self.windows.len() - self.closed) as u64,
+            closed_windows: self.closed as u64,
+            groups: self
+                .windows
+                .iter()
+                .map(|window| window.groups.len() as u64)
+                .sum(),
+        }
+    }
+
+    /// Rows of the windows that start in `[from_ms, to_ms)`, by start and group bytes, at most
+    /// `limit` behind `after`; true if there are more.
+    pub(crate) fn rows(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        after: Option<&WindowCursor>,
+        limit: usize,
+    ) -> (Vec<WindowRow>, bool) {
+        let mut out = Vec::new();
+        let from_ms = after.map_or(from_ms, |after| after.start_ms.max(from_ms));
+        let first = self
+            .windows
+            .partition_point(|window| window.start_ms < from_ms);
+        for window in self
+            .windows
+            .range(first..)
+            .take_while(|window| window.start_ms < to_ms)
+        {
+            let seen = after.filter(|after| after.start_ms == window.start_ms);
+            let mut ids: Vec<u32> = (0..window.groups.len() as u32)
+                .filter(|&id| seen.is_none_or(|after| window.groups.key(id) > &after.group[..]))
+                .collect();
+            let wanted = limit - out.len();
+            if ids.len() > wanted {
+                if wanted == 0 {
+                    return (out, true);
+                }
+                ids.select_nth_unstable_by_key(wanted - 1, |&id| window.groups.key(id));
+            }
+            let more = ids.len() > wanted;
+            ids.truncate(wanted);
+            ids.sort_unstable_by_key(|&id| window.groups.key(id));
+            out.extend(ids.into_iter().map(|id| self.window_row(window, id)));
+            if more {
+                return (out, true);
+            }
+        }
+        (out, false)
+    }
+
+    fn window_row(&self, window: &Window, id: u32) -> WindowRow {
+        WindowRow {
+            start_ms: window.start_ms,
+            end_ms: window.end_ms,
+            group: window.groups.key(id).to_vec(),
+            cells: self
+                .store
+                .row(window.group_rows[id as usize])
+                .collect::<Vec<Cell>>(),
+        }
+    }
+}
+
+/// The values of a group from the bytes that an answer carries; `None` if they are none of `view`.
+pub fn group_values<'b>(
+    view: &View,
+    schema: &Schema,
+    mut bytes: &'b [u8],
+) -> Option<Vec<crate::value::Value<'b>>> {
+    use crate::schema::FieldType;
+    use crate::value::Value;
+    let mut values = Vec::with_capacity(view.group.len());
+    for &index in &view.group {
+        let field = &schema.fields[index];
+        let mut present = true;
+        if field.optional {
+            let (flag, rest) = bytes.split_first()?;
+            present = *flag == 1;
+            bytes = rest;
+        }
+        let (cell, rest) = bytes.split_at_checked(field.kind.cell_bytes())?;
+        bytes = rest;
+        values.push(match field.kind {
+            _ if !present => Value::Null,
+            FieldType::Text(_) => {
+                let text = cell.get(1..1 + usize::from(cell[0]))?;
+                Value::Text(std::str::from_utf8(text).ok()?)
+            }
+            kind => Value::from_canonical(kind, cell)?,
+        });
+    }
+    bytes.is_empty().then_some(values)
+}

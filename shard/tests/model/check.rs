@@ -1,0 +1,236 @@
+//! Compares merged answers of all shards with the oracle.
+
+use super::generate::Datum;
+use super::oracle::{Oracle, Place, Row};
+use super::world::World;
+use ringmill_shard::merge::{merge_neighbours, merge_tops, merge_windows};
+use ringmill_shard::partition::{group_of, key_hash, shard_of};
+use ringmill_shard::query::{Answer, BoardRow, Query, WindowCursor};
+use ringmill_shard::rank::OrderKey;
+use ringmill_shard::window::group_values;
+
+impl World {
+    fn ask(&self, query: &Query) -> Vec<Answer> {
+        let query = Query::from_bytes(&query.to_bytes()).unwrap();
+        let answer = |shard: &ringmill_shard::state::ShardState| {
+            Answer::from_bytes(&shard.query(&query).to_bytes()).unwrap()
+        };
+        self.shards.iter().map(answer).collect()
+    }
+
+    pub(crate) fn top(&self, board: usize, offset: usize, n: usize) -> Vec<BoardRow> {
+        let query = Query::Top {
+            board: board as u16,
+            offset: 0,
+            n: (offset + n) as u32,
+        };
+        let tops = self.ask(&query).into_iter().map(|answer| match answer {
+            Answer::Top(top) => top,
+            other => panic!("{other:?}"),
+        });
+        merge_tops(tops.collect(), offset, n).rows
+    }
+
+    /// A member's row and 0-based rank over all shards.
+    pub(crate) fn rank(&self, board: usize, member: &[u8]) -> Option<(BoardRow, u64)> {
+        let owner = shard_of(group_of(key_hash(member)), self.shards.len());
+        let query = Query::Member {
+            board: board as u16,
+            member: member.to_vec(),
+        };
+        let Answer::Member(found) = self.shards[owner].query(&query) else {
+            panic!("not a member answer");
+        };
+        let row = found.row?;
+        let counts = self.ask(&Query::CountBetter {
+            board: board as u16,
+            key: row.key,
+        });
+        let better = counts.into_iter().map(|answer| match answer {
+            Answer::CountBetter(count) => count,
+            other => panic!("{other:?}"),
+        });
+        Some((row, better.sum()))
+    }
+
+    pub(crate) fn around(&self, board: usize, key: OrderKey, n: usize) -> (u64, Vec<BoardRow>) {
+        let (above, below) = (n as u32, n as u32);
+        let query = Query::Neighbours {
+            board: board as u16,
+            key,
+            above,
+            below,
+        };
+        let answers = self.ask(&query).into_iter().map(|answer| match answer {
+            Answer::Neighbours(answer) => answer,
+            other => panic!("{other:?}"),
+        });
+        let page = merge_neighbours(answers.collect(), n);
+        (page.first_rank, page.rows)
+    }
+
+    /// All rows of a view, fetched in pages of `limit`.
+    pub(crate) fn windows(&self, view: usize, limit: usize) -> Vec<Row> {
+        let view_of = &self.pipeline.views[view];
+        let schema = &self.pipeline.streams[view_of.stream].schema;
+        let (mut rows, mut after): (Vec<Row>, Option<WindowCursor>) = (Vec::new(), None);
+        loop {
+            let query = Query::Windows {
+                view: view as u16,
+                from_ms: i64::MIN,
+                to_ms: i64::MAX,
+                limit: limit as u32,
+                after: after.clone(),
+            };
+            let answers = self.ask(&query).into_iter().map(|answer| match answer {
+                Answer::Windows(answer) => answer,
+                other => panic!("{other:?}"),
+            });
+            let page = merge_windows(&self.pipeline, view, answers.collect(), limit);
+            assert!(page.rows.len() <= limit);
+            for row in page.rows {
+                let group = group_values(view_of, schema, &row.group).unwrap();
+                rows.push(Row {
+                    start_ms: row.start_ms,
+                    end_ms: row.end_ms,
+                    group: group.into_iter().map(Datum::of).collect(),
+                    values: row.values,
+                    is_final: row.is_final,
+                });
+            }
+            after = page.next;
+            if after.is_none() {
+                return rows;
+            }
+        }
+    }
+
+    /// Compares everything with the oracle.
+    pub(crate) fn check(&mut self) {
+        self.settle();
+        let pipeline = self.pipeline.clone();
+        let oracle = Oracle::new(&pipeline, self.recorded.clone(), self.watermarks_ms.clone());
+        self.check_counters(&oracle);
+        for board in 0..pipeline.boards.len() {
+            self.check_board(&oracle, board);
+        }
+        for view in 0..pipeline.views.len() {
+            self.check_view(&oracle, view);
+        }
+        let digests = |shards: &[ringmill_shard::state::ShardState]| {
+            shards
+                .iter()
+                .map(|shard| shard.digest())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            digests(&self.replayed()),
+            digests(&self.shards),
+            "{}: replay",
+            self.note
+        );
+    }
+
+    fn check_counters(&self, oracle: &Oracle<'_>) {
+        for stream in 0..self.pipeline.streams.len() {
+            let mut accepted = 0;
+            let mut rejected = std::collections::BTreeMap::new();
+            for shard in &self.shards {
+                let counters = shard.counters().streams[stream];
+                accepted += counters.accepted;
+                for reason in ringmill_shard::reject::RejectReason::ALL {
+                    *rejected.entry(reason.name()).or_default() +=
+                        counters.rejected[reason.index()];
+                }
+            }
+            rejected.retain(|_, count| *count > 0);
+            assert_eq!(accepted, oracle.accepted_count(stream), "{}", self.note);
+            assert_eq!(rejected, oracle.rejected(stream), "{}", self.note);
+        }
+    }
+
+    fn check_board(&self, oracle: &Oracle<'_>, board: usize) {
+        let note = format!(
+            "{} board {board} {:?}",
+            self.note, self.pipeline.boards[board]
+        );
+        let places = oracle.board(&self.pipeline.boards[board]);
+        let expected: Vec<_> = places.iter().map(row_of).collect();
+        let actual: Vec<_> = self.top(board, 0, 10_000).iter().map(triple).collect();
+        assert_eq!(actual, expected, "{note}");
+        for (offset, n) in [(0, 1), (1, 3), (expected.len() / 2, 7), (expected.len(), 2)] {
+            let page: Vec<_> = self.top(board, offset, n).iter().map(triple).collect();
+            let end = (offset + n).min(expected.len());
+            assert_eq!(
+                page,
+                expected[offset.min(end)..end],
+                "{note} page {offset} {n}"
+            );
+        }
+        for (rank, place) in places.iter().enumerate() {
+            let found = self.rank(board, &place.member.canonical());
+            let (row, better) = found.unwrap_or_else(|| panic!("{note}: {place:?} is missing"));
+            assert_eq!(
+                (triple(&row), better),
+                (expected[rank].clone(), rank as u64),
+                "{note}"
+            );
+            for n in [1, 2, 5, expected.len(), expected.len() + 3] {
+                let (first, rows) = self.around(board, row.key, n);
+                let page: Vec<_> = rows.iter().map(triple).collect();
+                let first = first as usize;
+                assert_eq!(
+                    page.len(),
+                    n.min(expected.len()),
+                    "{note} around {rank} {n}"
+                );
+                assert_eq!(
+                    page,
+                    expected[first..first + page.len()],
+                    "{note} around {rank} {n}"
+                );
+                assert!(
+                    (first..first + page.len()).contains(&rank),
+                    "{note} around {rank} {n}"
+                );
+            }
+        }
+        assert_eq!(self.rank(board, b"nobody at all"), None, "{note}");
+    }
+
+    fn check_view(&self, oracle: &Oracle<'_>, view: usize) {
+        let note = format!("{} view {view} {:?}", self.note, self.pipeline.views[view]);
+        let (late, mut expected) = oracle.view(&self.pipeline.views[view]);
+        let counted: u64 = self
+            .shards
+            .iter()
+            .map(|shard| shard.counters().views[view].late)
+            .sum();
+        assert_eq!(counted, late, "{note}");
+        let by_group = |row: &Row| (row.start_ms, format!("{:?}", row.group));
+        expected.sort_by_key(by_group);
+        for limit in [10_000, 3, 1] {
+            if limit < 10 && expected.len() > 300 {
+                continue;
+            }
+            let mut actual = self.windows(view, limit);
+            assert!(actual.is_sorted_by_key(|row| row.start_ms), "{note}");
+            actual.sort_by_key(by_group);
+            assert_eq!(actual, expected, "{note} limit {limit}");
+        }
+    }
+}
+
+type Triple = (
+    Vec<u8>,
+    ringmill_shard::query::Scalar,
+    ringmill_shard::rank::Tie,
+);
+
+fn row_of(place: &Place) -> Triple {
+    (place.member.canonical(), place.score, place.tie)
+}
+
+fn triple(row: &BoardRow) -> Triple {
+    (row.member.clone(), row.score, row.key.tie)
+}

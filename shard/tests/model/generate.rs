@@ -1,0 +1,333 @@
+//! Random pipelines and random events.
+
+use super::random::Random;
+use ringmill_shard::pipeline::{
+    Aggregate, Board, Column, Durability, EngineSection, Pipeline, Score, ScoreRule, Stream,
+    TimeRule, View,
+};
+use ringmill_shard::reject::RejectReason;
+use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
+use ringmill_shard::value::Value;
+
+/// An owned value, ordered and comparable for the oracle.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Datum {
+    Null,
+    U64(u64),
+    I64(i64),
+    F64(f64),
+    Bool(bool),
+    Time(i64),
+    Uuid([u8; 16]),
+    Text(String),
+}
+
+impl Datum {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::U64(v) => Value::U64(*v),
+            Self::I64(v) => Value::I64(*v),
+            Self::F64(v) => Value::F64(*v),
+            Self::Bool(v) => Value::Bool(*v),
+            Self::Time(v) => Value::Time(*v),
+            Self::Uuid(v) => Value::Uuid(*v),
+            Self::Text(v) => Value::Text(v),
+        }
+    }
+
+    pub(crate) fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::U64(v) => Self::U64(v),
+            Value::I64(v) => Self::I64(v),
+            Value::F64(v) => Self::F64(v),
+            Value::Bool(v) => Self::Bool(v),
+            Value::Time(v) => Self::Time(v),
+            Value::Uuid(v) => Self::Uuid(v),
+            Value::Text(v) => Self::Text(v.to_owned()),
+        }
+    }
+
+    /// Text that is different for different values, as the oracle's map key.
+    pub(crate) fn label(&self) -> String {
+        format!("{self:?}")
+    }
+
+    pub(crate) fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.value().write_canonical(&mut out);
+        out
+    }
+}
+
+/// One event as a producer sends it.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) data: Vec<Datum>,
+    pub(crate) row: Vec<u8>,
+    /// Why it must be refused, if it is bad whenever it comes.
+    pub(crate) bad: Option<RejectReason>,
+}
+
+pub(crate) fn stream(
+    name: &str,
+    key: usize,
+    time: TimeRule,
+    fields: &[(FieldType, bool)],
+) -> Stream {
+    let spec = |(index, &(kind, optional)): (usize, &(FieldType, bool))| FieldSpec {
+        id: index as u16 + 1,
+        name: format!("f{index}"),
+        kind,
+        optional,
+    };
+    let schema = Schema::new(fields.iter().enumerate().map(spec).collect()).unwrap();
+    Stream {
+        name: name.into(),
+        key,
+        time,
+        durability: Durability::Commit,
+        schema,
+    }
+}
+
+pub(crate) fn pipeline(streams: Vec<Stream>, views: Vec<View>, boards: Vec<Board>) -> Pipeline {
+    Pipeline {
+        engine: EngineSection::default(),
+        streams,
+        views,
+        boards,
+    }
+}
+
+pub(crate) fn board(
+    name: &str,
+    member: usize,
+    rule: ScoreRule,
+    field: Option<usize>,
+    desc: bool,
+) -> Board {
+    let score = Score {
+        rule,
+        field,
+        descending: desc,
+    };
+    Board {
+        name: name.into(),
+        stream: 0,
+        member,
+        score,
+    }
+}
+
+const KINDS: [FieldType; 8] = [
+    FieldType::U64,
+    FieldType::I64,
+    FieldType::F64,
+    FieldType::Bool,
+    FieldType::Time,
+    FieldType::Uuid,
+    FieldType::Text(3),
+    FieldType::Text(20),
+];
+
+fn random_stream(random: &mut Random, index: usize) -> Stream {
+    let mut fields = vec![(FieldType::Time, false)];
+    for kind in KINDS {
+        fields.push((kind, random.chance(40)));
+    }
+    for _ in 0..random.below(4) {
+        fields.push((*random.pick(&KINDS), random.chance(40)));
+    }
+    let keys: Vec<usize> = (1..fields.len())
+        .filter(|&f| fields[f].0 != FieldType::F64)
+        .collect();
+    let time = TimeRule {
+        field: 0,
+        disorder_ms: *random.pick(&[0, 0, 40, 300]),
+        max_future_ms: *random.pick(&[0, 100, 10_000]),
+        idle_ms: 5_000,
+    };
+    stream(&format!("s{index}"), *random.pick(&keys), time, &fields)
+}
+
+fn is_number(kind: FieldType) -> bool {
+    matches!(kind, FieldType::U64 | FieldType::I64 | FieldType::F64)
+}
+
+fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
+    let stream = random.below(streams.len() as u64) as usize;
+    let fields = &streams[stream].schema.fields;
+    let groupable: Vec<usize> = (1..fields.len())
+        .filter(|&f| fields[f].kind != FieldType::F64)
+        .collect();
+    let mut group: Vec<usize> = (0..random.below(3))
+        .map(|_| *random.pick(&groupable))
+        .collect();
+    group.dedup();
+    let mut columns = vec![Aggregate::Count];
+    for (f, field) in fields.iter().enumerate() {
+        if is_number(field.kind) {
+            columns.extend([Aggregate::Sum(f), Aggregate::Avg(f)]);
+        }
+        if is_number(field.kind) || field.kind == FieldType::Time {
+            columns.extend([Aggregate::Min(f), Aggregate::Max(f)]);
+        }
+    }
+    let name = |(index, aggregate): (usize, Aggregate)| Column {
+        name: format!("c{index}"),
+        aggregate,
+    };
+    View {
+        name: format!("v{index}"),
+        stream,
+        group,
+        size_ms: *random.pick(&[7, 100, 1_000, 60_000]),
+        late_ms: *random.pick(&[0, 0, 30, 500]),
+        keep_ms: *random.pick(&[0, 200, 5_000, 86_400_000]),
+        columns: columns.into_iter().enumerate().map(name).collect(),
+    }
+}
+
+fn random_board(random: &mut Random, streams: &[Stream], index: usize) -> Board {
+    let stream = random.below(streams.len() as u64) as usize;
+    let fields = &streams[stream].schema.fields;
+    let members: Vec<usize> = (1..fields.len())
+        .filter(|&f| fields[f].kind != FieldType::F64)
+        .collect();
+    let member = if random.chance(50) {
+        streams[stream].key
+    } else {
+        *random.pick(&members)
+    };
+    let rule = *random.pick(&[
+        ScoreRule::Sum,
+        ScoreRule::Sum,
+        ScoreRule::Best,
+        ScoreRule::Latest,
+    ]);
+    let scores: Vec<usize> = (0..fields.len())
+        .filter(|&f| {
+            let kind = fields[f].kind;
+            is_number(kind) || (kind == FieldType::Time && rule != ScoreRule::Sum)
+        })
+        .collect();
+    let count = rule == ScoreRule::Sum && random.chance(20);
+    let field = (!count).then(|| *random.pick(&scores));
+    let score = Score {
+        rule,
+        field,
+        descending: random.chance(60),
+    };
+    Board {
+        name: format!("b{index}"),
+        stream,
+        member,
+        score,
+    }
+}
+
+pub(crate) fn random_pipeline(random: &mut Random) -> Pipeline {
+    let count = 1 + random.below(2) as usize;
+    let streams: Vec<_> = (0..count)
+        .map(|index| random_stream(random, index))
+        .collect();
+    let views = (0..1 + random.below(3)).map(|i| random_view(random, &streams, i as usize));
+    let views: Vec<_> = views.collect();
+    let boards = (0..2 + random.below(4)).map(|i| random_board(random, &streams, i as usize));
+    let boards: Vec<_> = boards.collect();
+    pipeline(streams, views, boards)
+}
+
+fn random_datum(random: &mut Random, kind: FieldType, keys: u64) -> Datum {
+    let small = random.below(keys);
+    match kind {
+        FieldType::U64 if random.chance(3) => Datum::U64(u64::MAX - small),
+        FieldType::U64 => Datum::U64(small),
+        FieldType::I64 if random.chance(2) => Datum::I64(i64::MAX - small as i64),
+        FieldType::I64 if random.chance(2) => Datum::I64(i64::MIN + small as i64),
+        FieldType::I64 => Datum::I64(small as i64 - keys as i64 / 2),
+        // Sums of such numbers are exact in any order; order is tested elsewhere.
+        FieldType::F64 => Datum::F64((small as f64 - keys as f64 / 2.0) * 0.25),
+        FieldType::Bool => Datum::Bool(small.is_multiple_of(2)),
+        FieldType::Time => Datum::Time(small as i64 * 977 - 3_000),
+        FieldType::Uuid => {
+            let mut bytes = [7; 16];
+            bytes[3] = small as u8;
+            Datum::Uuid(bytes)
+        }
+        FieldType::Text(capacity) => {
+            let text = [
+                "",
+                "a",
+                "b",
+                "ab",
+                "\u{e9}",
+                "abc",
+                "lighthouse",
+                "a b c d e f g h i j",
+            ];
+            let fitting: Vec<_> = text
+                .into_iter()
+                .filter(|text| text.len() <= usize::from(capacity))
+                .collect();
+            Datum::Text(fitting[small as usize % fitting.len()].into())
+        }
+    }
+}
+
+/// A random event around `time_ms`, sometimes a bad one.
+pub(crate) fn random_event(random: &mut Random, stream: &Stream, time_ms: i64, keys: u64) -> Event {
+    let schema = &stream.schema;
+    let mut row = vec![0; schema.row_len()];
+    let mut data = Vec::new();
+    for (index, field) in schema.fields.iter().enumerate() {
+        let datum = if index == stream.time.field {
+            Datum::Time(time_ms)
+        } else if field.optional && random.chance(15) {
+            Datum::Null
+        } else {
+            random_datum(random, field.kind, keys)
+        };
+        schema.set(&mut row, index, &datum.value()).unwrap();
+        data.push(datum);
+    }
+    let mut bad = None;
+    if random.chance(4) {
+        bad = damage(random, stream, &mut row, &data);
+    }
+    Event { data, row, bad }
+}
+
+fn damage(
+    random: &mut Random,
+    stream: &Stream,
+    row: &mut [u8],
+    data: &[Datum],
+) -> Option<RejectReason> {
+    let fields: Vec<_> = stream.schema.fields.iter().zip(data).collect();
+    let (field, datum) = *random.pick(&fields);
+    let at = usize::from(field.offset);
+    match (field.kind, datum) {
+        (FieldType::F64, Datum::F64(_)) => {
+            let bad = *random.pick(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
+            row[at..at + 8].copy_from_slice(&bad.to_le_bytes());
+            Some(RejectReason::NotFinite)
+        }
+        (FieldType::Bool, Datum::Bool(_)) => {
+            row[at] = 2;
+            Some(RejectReason::BadBool)
+        }
+        (FieldType::Text(capacity), Datum::Text(_)) => {
+            row[at] = capacity.saturating_add(1);
+            let fits = capacity == u8::MAX;
+            (!fits).then_some(RejectReason::TextTooLong)
+        }
+        (FieldType::U64, Datum::Null) => {
+            row[at] = 1;
+            Some(RejectReason::BadPadding)
+        }
+        _ => None,
+    }
+}

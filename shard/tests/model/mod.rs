@@ -1,0 +1,9 @@
+//! The model of the whole state: random pipelines and events, a plain oracle, and a small world of
+//! shards that routes, records, crashes and replays.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+pub(crate) mod check;
+pub(crate) mod generate;
+pub(crate) mod oracle;
+pub(crate) mod random;
+pub(crate) mod world;

@@ -1,0 +1,338 @@
+//! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
+
+use super::generate::{Datum, Event};
+use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, View};
+use ringmill_shard::query::Scalar;
+use ringmill_shard::rank::Tie;
+use ringmill_shard::reject::RejectReason;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// An event as it was recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub(crate) stream: usize,
+    pub(crate) event: Event,
+    pub(crate) tie: Tie,
+    /// Watermark recorded with its batch, ms.
+    pub(crate) watermark_ms: i64,
+    /// The latest event time that its batch admits, ms.
+    pub(crate) future_limit_ms: i64,
+}
+
+impl Recorded {
+    fn time_ms(&self, pipeline: &Pipeline) -> i64 {
+        match self.event.data[pipeline.streams[self.stream].time.field] {
+            Datum::Time(time_ms) => time_ms,
+            _ => panic!("the time field holds a time"),
+        }
+    }
+
+    fn reject(&self, pipeline: &Pipeline) -> Option<RejectReason> {
+        let future = self.time_ms(pipeline) > self.future_limit_ms;
+        self.event
+            .bad
+            .or(future.then_some(RejectReason::FutureTime))
+    }
+}
+
+/// A member on a board.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) member: Datum,
+    pub(crate) score: Scalar,
+    pub(crate) tie: Tie,
+}
+
+/// A row of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) group: Vec<Datum>,
+    pub(crate) values: Vec<Scalar>,
+    pub(crate) is_final: bool,
+}
+
+pub(crate) struct Oracle<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    /// Sorted by tie: the order in which they were taken in.
+    pub(crate) events: Vec<Recorded>,
+    /// Final watermark per stream, ms.
+    pub(crate) watermarks_ms: Vec<i64>,
+}
+
+fn number(datum: &Datum) -> i128 {
+    match *datum {
+        Datum::U64(v) => i128::from(v),
+        Datum::I64(v) | Datum::Time(v) => i128::from(v),
+        _ => panic!("{datum:?} is no integer"),
+    }
+}
+
+fn compare(a: &Datum, b: &Datum) -> Ordering {
+    match (a, b) {
+        (Datum::F64(a), Datum::F64(b)) => a.partial_cmp(b).expect("finite"),
+        _ => number(a).cmp(&number(b)),
+    }
+}
+
+fn scalar(datum: &Datum) -> Scalar {
+    match *datum {
+        Datum::U64(v) => Scalar::U64(v),
+        Datum::I64(v) => Scalar::I64(v),
+        Datum::F64(v) => Scalar::F64(v),
+        Datum::Time(v) => Scalar::Time(v),
+        _ => panic!("{datum:?} is no number"),
+    }
+}
+
+impl<'a> Oracle<'a> {
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        mut events: Vec<Recorded>,
+        watermarks_ms: Vec<i64>,
+    ) -> Self {
+        events.sort_by_key(|event| event.tie);
+        Self {
+            pipeline,
+            events,
+            watermarks_ms,
+        }
+    }
+
+    fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
+        let of_stream = move |event: &&Recorded| event.stream == stream;
+        self.events
+            .iter()
+            .filter(of_stream)
+            .filter(|event| event.reject(self.pipeline).is_none())
+    }
+
+    pub(crate) fn accepted_count(&self, stream: usize) -> u64 {
+        self.accepted(stream).count() as u64
+    }
+
+    pub(crate) fn rejected(&self, stream: usize) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for event in self.events.iter().filter(|event| event.stream == stream) {
+            if let Some(reason) = event.reject(self.pipeline) {
+                *counts.entry(reason.name()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Late events of a view, and its rows by start and then in no order.
+    pub(crate) fn view(&self, view: &View) -> (u64, Vec<Row>) {
+        let mut late = 0;
+        let mut groups: BTreeMap<(i64, Vec<String>), Vec<&Recorded>> = BTreeMap::new();
+        for event in self.accepted(view.stream) {
+            let time_ms = event.time_ms(self.pipeline);
+            let start_ms =
+                (i128::from(time_ms)).div_euclid(i128::from(view.size_ms)) as i64 * view.size_ms;
+            let end_ms = start_ms + view.size_ms;
+            if event.watermark_ms != i64::MIN && end_ms + view.late_ms <= event.watermark_ms {
+                late += 1;
+                continue;
+            }
+            let labels = view
+                .group
+                .iter()
+                .map(|&f| event.event.data[f].label())
+                .collect();
+            groups.entry((start_ms, labels)).or_default().push(event);
+        }
+        let watermark_ms = self.watermarks_ms[view.stream];
+        let mut rows = Vec::new();
+        for ((start_ms, _), events) in groups {
+            let end_ms = start_ms + view.size_ms;
+            let age = i128::from(watermark_ms) - i128::from(end_ms);
+            if watermark_ms != i64::MIN && age > i128::from(view.keep_ms.max(view.late_ms)) {
+                continue;
+            }
+            let values = view
+                .columns
+                .iter()
+                .map(|column| aggregate(column.aggregate, &events));
+            rows.push(Row {
+                start_ms,
+                end_ms,
+                group: view
+                    .group
+                    .iter()
+                    .map(|&f| events[0].event.data[f].clone())
+                    .collect(),
+                values: values.collect(),
+                is_final: end_ms + view.late_ms <= watermark_ms,
+            });
+        }
+        (late, rows)
+    }
+
+    /// All members of a board, best first.
+    pub(crate) fn board(&self, board: &Board) -> Vec<Place> {
+        let mut members: BTreeMap<String, Vec<&Recorded>> = BTreeMap::new();
+        for event in self.accepted(board.stream) {
+            let member = &event.event.data[board.member];
+            let score = board.score.field.map(|field| &event.event.data[field]);
+            if *member != Datum::Null && score != Some(&Datum::Null) {
+                members.entry(member.label()).or_default().push(event);
+            }
+        }
+        let is_key = board.member == self.pipeline.streams[board.stream].key;
+        let mut places = Vec::new();
+        for events in members.into_values() {
+            let score = |event: &Recorded| match board.score.field {
+                Some(field) => event.event.data[field].clone(),
+                None => Datum::U64(1),
+            };
+            let scored: Vec<_> = events
+                .iter()
+                .map(|event| (score(event), event.tie))
+                .collect();
+            let (score, tie) = match board.score.rule {
+                ScoreRule::Sum if is_key => sum_in_order(&scored),
+                ScoreRule::Sum => sum_of_set(&scored),
+                ScoreRule::Best => best(&scored, board.score.descending),
+                ScoreRule::Latest if is_key => latest(&scored),
+                ScoreRule::Latest => scored.last().expect("a member has an event").clone(),
+            };
+            let member = events[0].event.data[board.member].clone();
+            places.push((
+                score,
+                Place {
+                    member,
+                    score: Scalar::Null,
+                    tie,
+                },
+            ));
+        }
+        places.sort_by(|(a, one), (b, other)| {
+            let order = compare(a, b);
+            let order = if board.score.descending {
+                order.reverse()
+            } else {
+                order
+            };
+            order.then(one.tie.cmp(&other.tie))
+        });
+        let place = |(score, place): (Datum, Place)| Place {
+            score: scalar(&score),
+            ..place
+        };
+        places.into_iter().map(place).collect()
+    }
+}
+
+/// A key's own events in order: what would overflow is left out, what changes nothing keeps the
+/// tie.
+fn sum_in_order(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
+    let (mut sum, mut tie) = scored[0].clone();
+    for (value, at) in &scored[1..] {
+        let next = match (&sum, value) {
+            (Datum::U64(a), Datum::U64(b)) => a.checked_add(*b).map(Datum::U64),
+            (Datum::I64(a), Datum::I64(b)) => a.checked_add(*b).map(Datum::I64),
+            (Datum::F64(a), Datum::F64(b)) => Some(Datum::F64(a + b)),
+            _ => panic!("a sum of one type"),
+        };
+        if let Some(next) = next
+            && next != sum
+        {
+            (sum, tie) = (next, *at);
+        }
+    }
+    (sum, tie)
+}
+
+/// Events of many shards: the exact sum, held at the ends of its type; the tie is that of the last
+/// event that was not zero, or of the first if all were.
+fn sum_of_set(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
+    let is_zero = |datum: &Datum| {
+        matches!(datum, Datum::U64(0) | Datum::I64(0))
+            || matches!(datum, Datum::F64(v) if *v == 0.0)
+    };
+    let moving = scored
+        .iter()
+        .filter(|(value, _)| !is_zero(value))
+        .map(|&(_, tie)| tie)
+        .max();
+    let tie = moving.unwrap_or(scored[0].1);
+    let integers = || scored.iter().map(|(value, _)| number(value)).sum::<i128>();
+    let sum = match scored[0].0 {
+        Datum::U64(_) => Datum::U64(integers().clamp(0, i128::from(u64::MAX)) as u64),
+        Datum::I64(_) => {
+            Datum::I64(integers().clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+        }
+        Datum::F64(_) => Datum::F64(floats(scored.iter().map(|(value, _)| value))),
+        _ => panic!("a sum of numbers"),
+    };
+    (sum, tie)
+}
+
+fn best(scored: &[(Datum, Tie)], descending: bool) -> (Datum, Tie) {
+    let mut found = scored[0].clone();
+    for (value, tie) in &scored[1..] {
+        let order = compare(value, &found.0);
+        if order
+            == (if descending {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            })
+        {
+            found = (value.clone(), *tie);
+        }
+    }
+    found
+}
+
+fn latest(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
+    let mut found = scored[0].clone();
+    for (value, tie) in &scored[1..] {
+        if *value != found.0 {
+            found = (value.clone(), *tie);
+        }
+    }
+    found
+}
+
+fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
+    let value = |datum: &Datum| match datum {
+        Datum::F64(v) => *v,
+        _ => panic!("{datum:?} is no f64"),
+    };
+    data.map(value).sum::<f64>() + 0.0
+}
+
+fn aggregate(aggregate: Aggregate, events: &[&Recorded]) -> Scalar {
+    let Some(field) = aggregate.field() else {
+        return Scalar::U64(events.len() as u64);
+    };
+    let values: Vec<_> = events
+        .iter()
+        .map(|event| &event.event.data[field])
+        .filter(|v| **v != Datum::Null)
+        .collect();
+    let Some(first) = values.first() else {
+        return Scalar::Null;
+    };
+    let is_float = matches!(first, Datum::F64(_));
+    let integers = || values.iter().map(|value| number(value)).sum::<i128>();
+    let count = values.len() as f64;
+    match aggregate {
+        Aggregate::Count => unreachable!("it has no field"),
+        Aggregate::Sum(_) if is_float => Scalar::F64(floats(values.iter().copied())),
+        Aggregate::Avg(_) if is_float => Scalar::F64(floats(values.iter().copied()) / count),
+        Aggregate::Sum(_) => {
+            let sum = integers();
+            match first {
+                Datum::U64(_) => u64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::U64),
+                _ => i64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::I64),
+            }
+        }
+        Aggregate::Avg(_) => Scalar::F64(integers() as f64 / count),
+        Aggregate::Min(_) => scalar(values.iter().min_by(|a, b| compare(a, b)).expect("some")),
+        Aggregate::Max(_) => scalar(values.iter().max_by(|a, b| compare(a, b)).expect("some")),
+    }
+}
