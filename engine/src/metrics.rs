@@ -111,10 +111,6 @@ struct Counters {
 
 impl CoreMetrics {
     /// All zero, memory touched.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "metrics are only useful when shared"
-    )]
     pub fn new() -> Arc<CoreMetrics> {
         Arc::new(CoreMetrics {
             stages: std::array::from_fn(|_| Recorder::new()),

@@ -1,6 +1,8 @@
 //! Dump files as other tools see them: interval logs read back with the crate's own reader, the
 //! percentile text against a golden copy, rotation and budget.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

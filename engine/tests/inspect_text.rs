@@ -1,5 +1,7 @@
 //! The output of `ringmill inspect`: golden text, JSON, the choice of the dump, and errors.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

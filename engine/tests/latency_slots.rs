@@ -1,6 +1,8 @@
 //! The recorder's slots are those of HdrHistogram at two significant digits, nothing gets lost
 //! under a concurrent reader, and differences are never negative.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
