@@ -60,13 +60,8 @@ impl BoardState {
         if board.member == stream.key {
             Self::Key(KeyBoard::new(&stream.schema, board.member, score))
         } else {
-            Self::Foreign(ForeignBoard::new(
-                &stream.schema,
-                board.member,
-                score,
-                shard,
-                shards,
-            ))
+            let (schema, member) = (&stream.schema, board.member);
+            Self::Foreign(Box::new(ForeignBoard::new(schema, member, score, shard, shards)))
         }
     }
 
