@@ -17,38 +17,28 @@ pub(super) enum Check {
     NullTail { offset: u16, mask: u8 },
     /// Zeros at the end of the row, at most 7.
     Padding { offset: u16 },
-    /// An f64.
-    Finite {
+    /// A cell: zeros if it is null, else what its rule says.
+    Cell {
         field: u8,
         offset: u16,
         null_bit: u16,
+        rule: Rule,
     },
+}
+
+/// What the cell of a value that is not null must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// A finite f64.
+    Finite,
     /// A time in the years 0 to 9999.
-    Time {
-        field: u8,
-        offset: u16,
-        null_bit: u16,
-    },
+    Time,
     /// A byte that is 0 or 1.
-    Bool {
-        field: u8,
-        offset: u16,
-        null_bit: u16,
-    },
-    /// A text.
-    Text {
-        field: u8,
-        offset: u16,
-        capacity: u8,
-        null_bit: u16,
-    },
-    /// An optional cell whose every content is a value: zero if null.
-    ZeroIfNull {
-        field: u8,
-        offset: u16,
-        bytes: u8,
-        null_bit: u16,
-    },
+    Bool,
+    /// A text of this capacity.
+    Text { capacity: u8 },
+    /// Anything, in so many bytes: only listed for optional fields.
+    Any { bytes: u8 },
 }
 
 pub(super) fn compile(layout: &Layout) -> Box<[Check]> {
@@ -72,40 +62,22 @@ pub(super) fn compile(layout: &Layout) -> Box<[Check]> {
 }
 
 fn compile_field(index: u8, field: &Field) -> Option<Check> {
-    let offset = field.offset;
-    let null_bit = field.null_bit.unwrap_or(REQUIRED);
-    Some(match field.kind {
-        FieldType::F64 => Check::Finite {
-            field: index,
-            offset,
-            null_bit,
+    let rule = match field.kind {
+        FieldType::F64 => Rule::Finite,
+        FieldType::Time => Rule::Time,
+        FieldType::Bool => Rule::Bool,
+        FieldType::Text(capacity) => Rule::Text { capacity },
+        FieldType::U64 | FieldType::I64 | FieldType::Uuid if field.optional => Rule::Any {
+            bytes: field.kind.cell_bytes() as u8,
         },
-        FieldType::Time => Check::Time {
-            field: index,
-            offset,
-            null_bit,
-        },
-        FieldType::Bool => Check::Bool {
-            field: index,
-            offset,
-            null_bit,
-        },
-        FieldType::Text(capacity) => Check::Text {
-            field: index,
-            offset,
-            capacity,
-            null_bit,
-        },
-        FieldType::U64 | FieldType::I64 | FieldType::Uuid if field.optional => {
-            let bytes = field.kind.cell_bytes() as u8;
-            Check::ZeroIfNull {
-                field: index,
-                offset,
-                bytes,
-                null_bit,
-            }
-        }
         FieldType::U64 | FieldType::I64 | FieldType::Uuid => return None,
+    };
+    let null_bit = field.null_bit.unwrap_or(REQUIRED);
+    Some(Check::Cell {
+        field: index,
+        offset: field.offset,
+        null_bit,
+        rule,
     })
 }
 
@@ -123,7 +95,6 @@ pub(super) fn set_null_bit(row: &mut [u8], null_offset: u16, bit: u16, null: boo
 impl Check {
     #[inline]
     pub(super) fn run(&self, row: &[u8], null_offset: u16) -> Result<(), Reject> {
-        let is_null = |bit: u16| bit != REQUIRED && null_bit(row, null_offset, bit);
         match *self {
             Check::NullTail { offset, mask } => match row[usize::from(offset)] & mask {
                 0 => Ok(()),
@@ -133,80 +104,56 @@ impl Check {
                 false => Ok(()),
                 true => Err(Reject::of_row(RejectReason::BadPadding)),
             },
-            Check::Finite {
+            Check::Cell {
                 field,
                 offset,
-                null_bit,
+                null_bit: bit,
+                rule,
             } => {
-                if is_null(null_bit) {
-                    zero(row, offset, 8, field)
-                } else if row::read_f64(row, offset).is_finite() {
-                    Ok(())
+                let checked = if bit != REQUIRED && null_bit(row, null_offset, bit) {
+                    rule.run_null(row, offset)
                 } else {
-                    Err(Reject::of_field(RejectReason::NotFinite, field))
-                }
-            }
-            Check::Time {
-                field,
-                offset,
-                null_bit,
-            } => {
-                if is_null(null_bit) {
-                    zero(row, offset, 8, field)
-                } else if (TIME_MS_MIN..=TIME_MS_MAX).contains(&row::read_i64(row, offset)) {
-                    Ok(())
-                } else {
-                    Err(Reject::of_field(RejectReason::OutOfRange, field))
-                }
-            }
-            Check::Bool {
-                field,
-                offset,
-                null_bit,
-            } => {
-                if is_null(null_bit) {
-                    zero(row, offset, 1, field)
-                } else if row[usize::from(offset)] <= 1 {
-                    Ok(())
-                } else {
-                    Err(Reject::of_field(RejectReason::BadBool, field))
-                }
-            }
-            Check::Text {
-                field,
-                offset,
-                capacity,
-                null_bit,
-            } => {
-                if is_null(null_bit) {
-                    return zero(row, offset, 1 + usize::from(capacity), field);
-                }
-                let at = usize::from(offset);
-                let cell = &row[at..at + 1 + usize::from(capacity)];
-                check_text(cell).map_err(|reason| Reject::of_field(reason, field))
-            }
-            Check::ZeroIfNull {
-                field,
-                offset,
-                bytes,
-                null_bit,
-            } => {
-                if is_null(null_bit) {
-                    zero(row, offset, usize::from(bytes), field)
-                } else {
-                    Ok(())
-                }
+                    rule.run(row, offset)
+                };
+                checked.map_err(|reason| Reject::of_field(reason, field))
             }
         }
     }
 }
 
-#[inline]
-fn zero(row: &[u8], offset: u16, bytes: usize, field: u8) -> Result<(), Reject> {
-    let at = usize::from(offset);
-    match any_set(&row[at..at + bytes]) {
-        false => Ok(()),
-        true => Err(Reject::of_field(RejectReason::BadPadding, field)),
+impl Rule {
+    #[inline]
+    fn run(self, row: &[u8], offset: u16) -> Result<(), RejectReason> {
+        let at = usize::from(offset);
+        let (holds, reason) = match self {
+            Rule::Finite => (
+                row::read_f64(row, offset).is_finite(),
+                RejectReason::NotFinite,
+            ),
+            Rule::Time => {
+                let in_range = (TIME_MS_MIN..=TIME_MS_MAX).contains(&row::read_i64(row, offset));
+                (in_range, RejectReason::OutOfRange)
+            }
+            Rule::Bool => (row[at] <= 1, RejectReason::BadBool),
+            Rule::Text { capacity } => return check_text(&row[at..at + 1 + usize::from(capacity)]),
+            Rule::Any { .. } => return Ok(()),
+        };
+        if holds { Ok(()) } else { Err(reason) }
+    }
+
+    fn run_null(self, row: &[u8], offset: u16) -> Result<(), RejectReason> {
+        let bytes = match self {
+            Rule::Finite | Rule::Time => 8,
+            Rule::Bool => 1,
+            Rule::Text { capacity } => 1 + usize::from(capacity),
+            Rule::Any { bytes } => usize::from(bytes),
+        };
+        let at = usize::from(offset);
+        if any_set(&row[at..at + bytes]) {
+            Err(RejectReason::BadPadding)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -5,9 +5,6 @@ use ringmill_shard::pipeline::{Score, ScoreRule};
 
 #[test]
 fn boards() {
-    let check = |score: &str, expected: &str| {
-        refused("score", &format!("score = \"{score}\""), expected);
-    };
     refused(
         "member",
         "",
@@ -35,6 +32,13 @@ fn boards() {
         "tie = \"first-to-reach\"",
         "line 29, column 1: unknown key `tie` in [board.players]; did you mean `ties`?",
     );
+}
+
+#[test]
+fn scores_that_are_refused() {
+    let check = |score: &str, expected: &str| {
+        refused("score", &format!("score = \"{score}\""), expected);
+    };
     check(
         "points",
         "line 28, column 9: [board.players]: `points` is no score; \
@@ -65,6 +69,10 @@ fn boards() {
         "sum(points) dsc",
         "line 28, column 9: [board.players]: unknown direction `dsc`; did you mean `asc`?",
     );
+}
+
+#[test]
+fn scores() {
     let score = |rule, field, descending| Score {
         rule,
         field,
