@@ -87,6 +87,8 @@ pub(crate) fn ring_from(slots: usize, start: usize) -> (Producer, Consumer) {
         published: start,
         head_seen: start,
         reserved: 0,
+        looked_at: start,
+        look_every: slots.max(SLOTS_MIN) / 8,
         high_water: 0,
     };
     let consumer = Consumer {
@@ -182,6 +184,9 @@ pub struct Producer {
     head_seen: usize,
     /// Slots of the reserved record with its pad; 0 if nothing is reserved.
     reserved: usize,
+    /// The tail when `head_seen` was read.
+    looked_at: usize,
+    look_every: usize,
     high_water: usize,
 }
 
@@ -242,7 +247,9 @@ impl Producer {
         // Ordering: Release, so that a consumer that sees this tail sees the records before it.
         self.memory.shared.tail.store(self.tail, Ordering::Release);
         self.published = self.tail;
-        self.note_high_water();
+        if self.tail.wrapping_sub(self.looked_at) >= self.look_every {
+            self.refresh_head();
+        }
         true
     }
 
@@ -269,8 +276,8 @@ impl Producer {
         self.tail != self.published
     }
 
-    /// The most slots in use after a publish so far. Only fillings over an eighth of the ring are
-    /// measured (each look costs the consumer its line), so 0 means "never more than an eighth".
+    /// The most slots that were in use when this end looked: when the ring seemed full, and once
+    /// per eighth of the ring. More looks would take the consumer's line from it too often.
     #[must_use]
     pub fn high_water_slots(&self) -> usize {
         self.high_water
@@ -289,18 +296,8 @@ impl Producer {
     fn refresh_head(&mut self) {
         // Ordering: Acquire, so that the consumer's last reads of a slot come before its reuse.
         self.head_seen = self.memory.shared.head.load(Ordering::Acquire);
-    }
-
-    #[inline]
-    fn note_high_water(&mut self) {
-        let floor = self.high_water.max(self.memory.slots() / 8);
-        if self.tail.wrapping_sub(self.head_seen) > floor {
-            self.refresh_head();
-            let used = self.tail.wrapping_sub(self.head_seen);
-            if used > floor {
-                self.high_water = used;
-            }
-        }
+        self.looked_at = self.tail;
+        self.high_water = self.high_water.max(self.tail.wrapping_sub(self.head_seen));
     }
 }
 
