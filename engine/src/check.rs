@@ -1,0 +1,39 @@
+//! `ringmill check`: every problem of a pipeline file at once, or what it will need.
+
+use std::path::Path;
+
+use ringmill_shard::pipeline::Pipeline;
+
+use crate::cli::{CheckArgs, EXIT_OK, EXIT_USAGE};
+
+/// Runs the command; returns the exit code.
+pub fn run(args: &CheckArgs) -> i32 {
+    match load(&args.file) {
+        Ok((pipeline, _)) => {
+            println!("{}: ok", args.file.display());
+            print!("{}", pipeline.forecast(args.keys));
+            EXIT_OK
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            EXIT_USAGE
+        }
+    }
+}
+
+/// Reads and checks a pipeline file. Returns it with its text; the error is ready to print.
+pub fn load(file: &Path) -> Result<(Pipeline, String), String> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read the pipeline file {name}: {error}"))?;
+    match Pipeline::parse(&text) {
+        Ok(pipeline) => Ok((pipeline, text)),
+        Err(problems) => {
+            let lines: Vec<String> =
+                problems.iter().map(|problem| format!("{name}: {problem}")).collect();
+            let count = lines.len();
+            let noun = if count == 1 { "problem" } else { "problems" };
+            Err(format!("{}\n{name}: {count} {noun}", lines.join("\n")))
+        }
+    }
+}

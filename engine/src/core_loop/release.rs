@@ -1,0 +1,285 @@
+//! Replies that have become safe: to local connections, to other peers, to askers.
+
+
+use ringmill_shard::limits::FRAME_HEADER_BYTES;
+use ringmill_shard::reject::{Reject, RejectReason};
+use ringmill_shard::wire::{Ack, ErrorCode, ErrorReply, Level, encode_ack, encode_error};
+use ringmill_storage::disk::Disk;
+
+use super::Core;
+use super::lanes::OpenAnswer;
+use crate::clock::Clock;
+use crate::commit::Waiter;
+use crate::connection::{Publication, Times};
+use crate::latency::Stage;
+use crate::message::{AckReply, AckStatus, OwnerTimes, ProducerTell, reply};
+use crate::net::{Net, SocketId};
+
+/// Bytes that wait for a client that does not read; more ends the connection.
+const OUT_BYTES_MAX: usize = 1 << 20;
+
+fn span(from_ns: u64, to_ns: u64) -> u64 {
+    to_ns.saturating_sub(from_ns)
+}
+
+fn span_u32(from_ns: u64, to_ns: u64) -> u32 {
+    span(from_ns, to_ns).min(u64::from(u32::MAX)) as u32
+}
+
+impl<D: Disk, C: Clock> Core<D, C> {
+    /// Releases every reply that the log has made safe.
+    pub(super) fn release(&mut self) {
+        let written = self.log.written_lsn();
+        while let Some(waiter) = self.written.pop_safe(written) {
+            self.release_one(waiter);
+        }
+        let durable = self.log.durable_lsn();
+        while let Some(waiter) = self.durable.pop_safe(durable) {
+            self.release_one(waiter);
+        }
+    }
+
+    /// Releases replies that wait for nothing any more since the log caught up long ago.
+    pub(super) fn release_unlogged(&mut self) {
+        self.release();
+    }
+
+    pub(super) fn release_one(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Publication { socket, number } => self.part_is_safe(socket, number),
+            Waiter::SubBatch { peer, reply, applied_ns } => self.reply_ack(peer, reply, applied_ns),
+            Waiter::Tell { peer, tell } => self.reply_tell(peer, &tell),
+            Waiter::Greeting { socket, tell } => self.on_tell(socket, &tell),
+            Waiter::Answer { peer, ticket, bytes } => {
+                self.answers.push_back(OpenAnswer { peer, ticket, bytes, sent: 0 });
+            }
+        }
+    }
+
+    fn part_is_safe(&mut self, socket: SocketId, number: u16) {
+        let log = self.log_times;
+        let Some(publication) = self.publication(socket, number) else { return };
+        publication.parts -= 1;
+        let times = &mut publication.times;
+        if publication.parts == 0 && !publication.crossed {
+            times.submitted_ns = log.submitted_ns.max(times.applied_ns);
+            times.written_ns = log.written_ns.max(times.submitted_ns);
+            times.synced_ns = log.synced_ns.max(times.written_ns);
+        }
+        self.mark_dirty(socket);
+    }
+
+    fn reply_ack(&mut self, peer: usize, mut ack: AckReply, applied_ns: u64) {
+        let log = self.log_times;
+        let submitted_ns = log.submitted_ns.max(applied_ns);
+        let written_ns = log.written_ns.max(submitted_ns);
+        ack.spent.batch_ns = span_u32(applied_ns, submitted_ns);
+        ack.spent.write_ns = span_u32(submitted_ns, written_ns);
+        ack.spent.sync_ns = span_u32(written_ns, log.synced_ns.max(written_ns));
+        let mut body = [0; AckReply::BYTES];
+        ack.write(&mut body);
+        self.ports.reply(peer, reply::ACK, &body);
+    }
+
+    pub(super) fn reply_tell(&mut self, peer: usize, tell: &ProducerTell) {
+        let mut body = [0; ProducerTell::BYTES];
+        tell.write(&mut body);
+        self.ports.reply(peer, reply::PRODUCER_TELL, &body);
+    }
+
+    /// A remote part of a publication has ended.
+    pub(super) fn on_ack(&mut self, socket: SocketId, number: u16, ack: &AckReply) {
+        let now = self.turn_ns;
+        if ack.status != AckStatus::Ok {
+            self.end_for(socket, ack.status);
+            return;
+        }
+        let Some(publication) = self.publication(socket, number) else { return };
+        let reject = (ack.rejected > 0)
+            .then_some((ack.reject_sequence, ack.reject_reason, ack.reject_field));
+        publication.note_part(ack.rejected, reject, ack.level);
+        publication.parts -= 1;
+        publication.times.synced_ns = now;
+        publication.times.owner = ack.spent;
+        self.mark_dirty(socket);
+    }
+
+    /// Ends a connection whose publication could not be stored everywhere.
+    fn end_for(&mut self, socket: SocketId, status: AckStatus) {
+        let (code, message) = match status {
+            AckStatus::Fenced => (ErrorCode::Fenced, "a newer session of this producer exists"),
+            AckStatus::DiskFull => (ErrorCode::DiskFull, "no space left for a shard's log"),
+            AckStatus::ShuttingDown => (ErrorCode::ShuttingDown, "the server is shutting down"),
+            AckStatus::Ok | AckStatus::Unknown => (
+                ErrorCode::ShardFailed,
+                "a shard's log has failed: the outcome of what was not acknowledged is unknown; \
+                 send it again with the same sequences after the restart",
+            ),
+        };
+        if self.connection(socket).is_some_and(|connection| !connection.closing) {
+            self.refuse(socket, code, 0, message);
+        }
+    }
+
+    /// Acknowledges, sends, and closes what has nothing more to say.
+    pub(super) fn acknowledge(&mut self, net: &mut impl Net) {
+        if self.dirty.is_empty() {
+            return;
+        }
+        let acked_ns = self.clock.mono_ns();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for &socket in &dirty {
+            let Some(connection) = self.connection(socket) else { continue };
+            connection.dirty = false;
+            self.write_acks(socket, acked_ns);
+            self.send(net, socket);
+        }
+        dirty.clear();
+        self.dirty = dirty;
+    }
+
+    fn write_acks(&mut self, socket: SocketId, acked_ns: u64) {
+        let mut newest: Option<Ack> = None;
+        while let Some(publication) =
+            self.connection(socket).and_then(|connection| connection.pop_safe())
+        {
+            self.record(&publication, acked_ns);
+            self.write_reject(socket, &publication);
+            let level = Level::from_code(publication.level).unwrap_or(Level::Memory);
+            let before = newest.map_or((level, 0), |ack| (ack.level, ack.rejected));
+            newest = Some(Ack {
+                sequence: publication.last_sequence,
+                level: before.0.min(level),
+                rejected: before.1 + publication.rejected,
+            });
+        }
+        if let Some(ack) = newest
+            && let Some(connection) = self.connection(socket)
+        {
+            let mut frame = [0; FRAME_HEADER_BYTES];
+            encode_ack(&mut frame, &ack);
+            connection.out.extend_from_slice(&frame);
+        }
+    }
+
+    /// Names the first refused event of a publication; the others can be read over HTTP.
+    fn write_reject(&mut self, socket: SocketId, publication: &Publication) {
+        let Some((sequence, reason, field)) = publication.first_reject else { return };
+        let Some(reason) = RejectReason::from_code(reason) else { return };
+        let error = ErrorReply {
+            code: ErrorCode::Rejected,
+            fatal: false,
+            sequence,
+            field,
+            message: Reject { reason, field }.to_string(),
+        };
+        if let Some(connection) = self.connection(socket) {
+            encode_error(&mut connection.out, &error);
+        }
+    }
+
+    /// Charges the time of a publication to its stages; they add up to the total.
+    fn record(&self, publication: &Publication, acked_ns: u64) {
+        let events = u64::from(publication.count);
+        let times = &publication.times;
+        let stage = |stage: Stage, ns: u64| {
+            self.metrics.stages[stage as usize].record_n(ns, events);
+        };
+        stage(Stage::Rx, span(times.rx_ns, times.parse_ns));
+        stage(Stage::Parse, span(times.parse_ns, times.parsed_ns));
+        if publication.crossed {
+            let OwnerTimes { apply_ns, batch_ns, write_ns, sync_ns } = times.owner;
+            let owner = [apply_ns, batch_ns, write_ns, sync_ns].map(u64::from);
+            let away = span(times.parsed_ns, times.synced_ns);
+            stage(Stage::Route, away.saturating_sub(owner.iter().sum()));
+            stage(Stage::Apply, owner[0]);
+            stage(Stage::Batch, owner[1]);
+            stage(Stage::Write, owner[2]);
+            stage(Stage::Sync, owner[3]);
+            stage(Stage::Ack, span(times.synced_ns, acked_ns));
+        } else {
+            self.record_local(times, acked_ns, &stage);
+        }
+        stage(Stage::Total, span(times.rx_ns, acked_ns));
+    }
+
+    fn record_local(&self, times: &Times, acked_ns: u64, stage: &impl Fn(Stage, u64)) {
+        stage(Stage::Route, 0);
+        stage(Stage::Apply, span(times.parsed_ns, times.applied_ns));
+        stage(Stage::Batch, span(times.applied_ns, times.submitted_ns));
+        stage(Stage::Write, span(times.submitted_ns, times.written_ns));
+        stage(Stage::Sync, span(times.written_ns, times.synced_ns));
+        stage(Stage::Ack, span(times.synced_ns, acked_ns));
+    }
+
+    /// Hands the connection's bytes to its socket, and closes it when it is over.
+    fn send(&mut self, net: &mut impl Net, socket: SocketId) {
+        let Some(connection) = self.connection(socket) else { return };
+        if !connection.out.is_empty() {
+            net.send(socket, &mut connection.out);
+        }
+        let waiting = connection.out.len();
+        if connection.closing && waiting == 0 || waiting > OUT_BYTES_MAX {
+            for unread in std::mem::take(&mut connection.unread) {
+                net.recycle(unread.chunk);
+            }
+            self.forget(net, socket);
+        }
+    }
+
+    /// The bytes before have left: what gathered meanwhile may follow.
+    pub(super) fn on_sent(&mut self, net: &mut impl Net, socket: SocketId) {
+        self.send(net, socket);
+    }
+
+    /// The log has failed: no ack from here on, and whoever waits hears that the outcome is
+    /// unknown.
+    pub(super) fn fail(&mut self, cause: &str) {
+        if !self.flags.set_failed() {
+            return;
+        }
+        eprintln!("shard {}: the log has failed, no more writes: {cause}", self.me);
+        let waiters: Vec<Waiter> = self.durable.drain().chain(self.written.drain()).collect();
+        for waiter in waiters {
+            self.release_unknown(waiter);
+        }
+    }
+
+    fn release_unknown(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Publication { socket, .. } | Waiter::Greeting { socket, .. } => {
+                self.end_for(socket, AckStatus::Unknown);
+            }
+            Waiter::SubBatch { peer, reply, .. } => {
+                self.refuse_part(peer, reply.ticket, AckStatus::Unknown);
+            }
+            Waiter::Tell { peer, tell } => self.reply_tell(peer, &tell),
+            Waiter::Answer { peer, ticket, .. } => {
+                // An empty answer says that this shard can give none.
+                self.answers.push_back(OpenAnswer { peer, ticket, bytes: Vec::new(), sent: 0 });
+            }
+        }
+    }
+
+    /// Tells a peer that a sub-batch did not become safe.
+    pub(super) fn refuse_part(&mut self, peer: usize, ticket: u64, status: AckStatus) {
+        let ack = AckReply {
+            ticket,
+            accepted: 0,
+            rejected: 0,
+            reject_sequence: 0,
+            reject_reason: 0,
+            reject_field: NO_REJECT_FIELD,
+            status,
+            level: 0,
+            duplicates: 0,
+            spent: OwnerTimes::default(),
+        };
+        let mut body = [0; AckReply::BYTES];
+        ack.write(&mut body);
+        self.ports.reply(peer, reply::ACK, &body);
+    }
+}
+
+/// The field of a refusal that no field is to blame for.
+const NO_REJECT_FIELD: u8 = 255;

@@ -1,0 +1,161 @@
+//! Whether the engine is well, what it is doing, and dumps on demand.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, Stream, View};
+use serde_json::{Map, Value, json};
+
+use super::params::Params;
+use super::problem::Problem;
+use super::{App, reply};
+use crate::metrics::Counter;
+
+/// 200 while every shard writes; a failed one asks for a restart.
+pub(super) async fn get_healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    match app.failed_shards().as_slice() {
+        [] => Ok(reply(json!({ "status": "ok", "shards": app.cores.shards() }), false)),
+        failed => Err(Problem::shard_failed(failed[0]).with("failed_shards", failed.to_vec())),
+    }
+}
+
+/// 200 while events are taken.
+pub(super) async fn get_readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    app.refuse_if_draining()?;
+    app.refuse_if_disk_full()?;
+    get_healthz(State(app)).await
+}
+
+pub(super) async fn get_status(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    let mut body = serde_json::to_value(&app.facts)
+        .map_err(|error| Problem::internal(format!("the facts of the start: {error}")))?;
+    body["version"] = env!("CARGO_PKG_VERSION").into();
+    body["uptime_ms"] = app.facts.uptime_ms().into();
+    body["failed_shards"] = app.failed_shards().into();
+    body["disk_full"] = app.disk_full.load(Ordering::Relaxed).into();
+    body["draining"] = app.is_draining().into();
+    let core = |(index, metrics): (usize, &Arc<crate::metrics::CoreMetrics>)| {
+        let mut counters = Map::new();
+        counters.insert("core".to_owned(), index.into());
+        for counter in Counter::ALL {
+            counters.insert(counter.name().to_owned(), metrics.get(counter).into());
+        }
+        Value::Object(counters)
+    };
+    body["cores"] = app.metrics.iter().enumerate().map(core).collect();
+    Ok(reply(body, numbers_as_text))
+}
+
+pub(super) async fn post_dump(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    match app.dumps.dump_now().await {
+        Ok(dir) => Ok(reply(json!({ "dump": dir }), false)),
+        Err(error) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "dump-failed",
+            "The dump could not be written",
+            error.to_string(),
+        )),
+    }
+}
+
+pub(super) async fn get_pipeline(State(app): State<Arc<App>>) -> Response {
+    reply(describe(&app.pipeline), false)
+}
+
+fn describe(pipeline: &Pipeline) -> Value {
+    let stream_of = |index: usize| &pipeline.streams[index];
+    json!({
+        "digest": format!("{:032x}", pipeline.digest()),
+        "streams": pipeline.streams.iter().map(describe_stream).collect::<Vec<_>>(),
+        "views": pipeline
+            .views
+            .iter()
+            .map(|view| describe_view(view, stream_of(view.stream)))
+            .collect::<Vec<_>>(),
+        "boards": pipeline
+            .boards
+            .iter()
+            .map(|board| describe_board(board, stream_of(board.stream)))
+            .collect::<Vec<_>>(),
+    })
+}
+
+/// A stream as the pipeline declares it.
+pub(super) fn describe_stream(stream: &Stream) -> Value {
+    let name = |field: usize| &stream.schema.fields[field].name;
+    let fields = stream.schema.fields.iter().map(|field| {
+        json!({
+            "id": field.id,
+            "name": field.name,
+            "type": field.kind.to_string(),
+            "optional": field.optional,
+        })
+    });
+    json!({
+        "stream": stream.name,
+        "key": name(stream.key),
+        "time": {
+            "field": name(stream.time.field),
+            "disorder_ms": stream.time.disorder_ms,
+            "max_future_ms": stream.time.max_future_ms,
+            "idle_ms": stream.time.idle_ms,
+        },
+        "durability": stream.durability.level().name(),
+        "schema_id": stream.schema.id,
+        "row_bytes": stream.schema.row_bytes,
+        "fields": fields.collect::<Vec<_>>(),
+    })
+}
+
+fn describe_view(view: &View, stream: &Stream) -> Value {
+    let name = |field: usize| &*stream.schema.fields[field].name;
+    let column = |column: &ringmill_shard::pipeline::Column| {
+        let value = match column.aggregate {
+            Aggregate::Count => "count()".to_owned(),
+            Aggregate::Sum(field) => format!("sum({})", name(field)),
+            Aggregate::Min(field) => format!("min({})", name(field)),
+            Aggregate::Max(field) => format!("max({})", name(field)),
+            Aggregate::Avg(field) => format!("avg({})", name(field)),
+        };
+        json!({ "name": column.name, "value": value })
+    };
+    json!({
+        "view": view.name,
+        "from": stream.name,
+        "group": view.group.iter().map(|field| name(*field)).collect::<Vec<_>>(),
+        "window": {
+            "kind": "tumbling",
+            "size_ms": view.size_ms,
+            "late_ms": view.late_ms,
+            "keep_ms": view.keep_ms,
+        },
+        "columns": view.columns.iter().map(column).collect::<Vec<_>>(),
+    })
+}
+
+fn describe_board(board: &Board, stream: &Stream) -> Value {
+    let name = |field: usize| &*stream.schema.fields[field].name;
+    let rule = match (board.score.rule, board.score.field) {
+        (ScoreRule::Sum, None) => "count()".to_owned(),
+        (ScoreRule::Sum, Some(field)) => format!("sum({})", name(field)),
+        (ScoreRule::Best, field) => format!("best({})", field.map_or("", name)),
+        (ScoreRule::Latest, field) => format!("latest({})", field.map_or("", name)),
+    };
+    let direction = if board.score.descending { "desc" } else { "asc" };
+    json!({
+        "board": board.name,
+        "from": stream.name,
+        "member": name(board.member),
+        "score": format!("{rule} {direction}"),
+        "ties": "first-to-reach",
+    })
+}

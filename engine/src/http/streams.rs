@@ -1,0 +1,199 @@
+//! Streams and producers: what they are, what was counted, what was refused.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State, rejection::PathRejection};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use ringmill_shard::entry::ProducerId;
+use ringmill_shard::query::{Answer, ProducerView, Query, RejectedEvent, Stats};
+use ringmill_shard::reject::RejectReason;
+use ringmill_shard::schema::Schema;
+use ringmill_shard::state::StreamCounters;
+use ringmill_shard::wire::check_producer_name;
+use serde_json::{Map, Value, json};
+
+use super::answers::{ask_all, missing, watermark};
+use super::health::describe_stream;
+use super::params::Params;
+use super::problem::Problem;
+use super::{App, lookup, path, reply};
+use crate::control::Replies;
+
+/// Rejected events of an answer without `n`.
+const REJECTED_DEFAULT: usize = 20;
+/// Rejected events that a shard keeps.
+const REJECTED_MAX: usize = 256;
+
+/// The figures of every live shard.
+pub(super) async fn ask_stats(app: &App) -> Result<Replies<Stats>, Problem> {
+    ask_all(app, &Query::Stats, |answer| match answer {
+        Answer::Stats(stats) => Some(stats),
+        _ => None,
+    })
+    .await
+}
+
+pub(super) async fn get_stream(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let index = find(&app, &path(name)?)?;
+    let params = Params::read(&uri)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    let stats = ask_stats(&app).await?;
+    let mut body = describe_stream(&app.pipeline.streams[index]);
+    let mut total = StreamCounters::default();
+    for (_, shard) in &stats.replies {
+        add(&mut total, &shard.counters.streams[index]);
+    }
+    let rejected = RejectReason::ALL.iter().filter(|reason| total.rejected[reason.index()] > 0);
+    let by_reason: Map<String, Value> = rejected
+        .map(|reason| (reason.name().to_owned(), total.rejected[reason.index()].into()))
+        .collect();
+    body["accepted"] = total.accepted.into();
+    body["duplicates"] = total.duplicates.into();
+    body["rejected"] = total.rejected.iter().sum::<u64>().into();
+    body["rejected_by_reason"] = by_reason.into();
+    let least = stats.replies.iter().map(|(_, shard)| shard.watermarks_ms[index]).min();
+    body["watermark_ms"] = watermark(least.unwrap_or(i64::MIN));
+    let of_stream = |view: &&ringmill_shard::pipeline::View| view.stream == index;
+    body["views"] = names(app.pipeline.views.iter().filter(of_stream).map(|view| &view.name));
+    let of_stream = |board: &&ringmill_shard::pipeline::Board| board.stream == index;
+    body["boards"] = names(app.pipeline.boards.iter().filter(of_stream).map(|board| &board.name));
+    body["shards"] = app.cores.shards().into();
+    missing(&mut body, &stats.missing);
+    Ok(reply(body, numbers_as_text))
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> Value {
+    names.map(|name| Value::from(name.as_str())).collect()
+}
+
+fn find(app: &App, name: &str) -> Result<usize, Problem> {
+    lookup("stream", name, app.pipeline.streams.iter().map(|stream| &*stream.name))
+}
+
+fn add(total: &mut StreamCounters, shard: &StreamCounters) {
+    total.accepted += shard.accepted;
+    total.duplicates += shard.duplicates;
+    for (total, shard) in total.rejected.iter_mut().zip(&shard.rejected) {
+        *total += shard;
+    }
+}
+
+pub(super) async fn get_rejected(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let index = find(&app, &path(name)?)?;
+    let mut params = Params::read(&uri)?;
+    let n = params.take_count("n", REJECTED_DEFAULT, 1, REJECTED_MAX)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    let query = Query::Rejected { stream: index as u16, n: n as u32 };
+    let answers = ask_all(&app, &query, |answer| match answer {
+        Answer::Rejected(rejected) => Some(rejected),
+        _ => None,
+    })
+    .await?;
+    let of_shard = |(shard, events): (usize, Vec<RejectedEvent>)| {
+        events.into_iter().map(move |event| (shard, event))
+    };
+    let mut events: Vec<_> = answers.replies.into_iter().flat_map(of_shard).collect();
+    // Newest first; the shard and its log decide where clocks agree.
+    events.sort_by_key(|(shard, event)| {
+        std::cmp::Reverse((event.stamp_ns, *shard, event.lsn, event.sequence))
+    });
+    events.truncate(n);
+    let stream = &app.pipeline.streams[index];
+    let rows: Vec<Value> =
+        events.iter().map(|(shard, event)| rejected_json(&stream.schema, *shard, event)).collect();
+    let mut body = json!({
+        "stream": stream.name,
+        "rows": rows,
+        "kept_per_shard": REJECTED_MAX,
+        "shards": app.cores.shards(),
+    });
+    missing(&mut body, &answers.missing);
+    Ok(reply(body, numbers_as_text))
+}
+
+fn rejected_json(schema: &Schema, shard: usize, event: &RejectedEvent) -> Value {
+    json!({
+        "reason": RejectReason::from_code(event.reason).map(|reason| reason.name()),
+        "field": schema.fields.get(usize::from(event.field)).map(|field| &field.name),
+        "producer_id": format!("{:032x}", event.producer),
+        "sequence": event.sequence,
+        "stamp_ns": event.stamp_ns,
+        "shard": shard,
+        "lsn": event.lsn,
+    })
+}
+
+pub(super) async fn get_producer(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let name = path(name)?;
+    let params = Params::read(&uri)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    if check_producer_name(&name).is_err() {
+        let rule = "a producer is 1 to 64 letters, digits and any of `.`, `_`, `:` and `-`";
+        return Err(Problem::bad_request(rule));
+    }
+    let id = ProducerId::of_name(&name).0;
+    let answers = ask_all(&app, &Query::Producer { id }, |answer| match answer {
+        Answer::Producer(producer) => Some(producer),
+        _ => None,
+    })
+    .await?;
+    let views: Vec<Option<ProducerView>> = answers.replies.iter().map(|(_, view)| *view).collect();
+    let known: Vec<ProducerView> = views.iter().flatten().copied().collect();
+    let Some(epoch) = known.iter().map(|view| view.epoch).max() else {
+        return Err(unknown_producer(&name, &answers.missing));
+    };
+    // What a shard holds of the epoch in force; one that has not heard of it holds nothing.
+    let last = |view: &Option<ProducerView>| match view {
+        Some(view) if view.epoch == epoch => view.last_sequence.max(view.inherited_max),
+        _ => 0,
+    };
+    let highest = views.iter().map(last).max().unwrap_or(0);
+    let whole = answers.missing.is_empty();
+    let lowest = if whole { views.iter().map(last).min().unwrap_or(0) } else { 0 };
+    let confirmed = app.producers.confirmed(id).filter(|confirmed| confirmed.epoch == epoch);
+    let through = confirmed.map_or(lowest, |confirmed| confirmed.through.max(lowest));
+    let sum = |of: fn(&ProducerView) -> u64| known.iter().map(of).sum::<u64>();
+    let mut body = json!({
+        "producer": name,
+        "epoch": epoch,
+        "last_sequence": highest,
+        "highest_seen": highest,
+        "durable_through": through,
+        "accepted": sum(|view| view.accepted),
+        "duplicates": sum(|view| view.duplicates),
+        "rejected": sum(|view| view.rejected),
+        "shards": app.cores.shards(),
+    });
+    missing(&mut body, &answers.missing);
+    Ok(reply(body, numbers_as_text))
+}
+
+fn unknown_producer(name: &str, missing: &[usize]) -> Problem {
+    match missing.first() {
+        // The failed shard may know it.
+        Some(&shard) => Problem::shard_failed(shard),
+        None => Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown-producer",
+            "The producer is not known",
+            format!("no event of a producer `{name}` has been stored"),
+        )
+        .with("producer", name),
+    }
+}

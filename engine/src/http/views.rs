@@ -1,0 +1,226 @@
+//! Reading the windows of a view.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State, rejection::PathRejection};
+use axum::http::Uri;
+use axum::response::Response;
+use ringmill_shard::limits::{TIME_MS_MAX, TIME_MS_MIN, TOP_MAX};
+use ringmill_shard::merge::{WindowsPage, merge_windows};
+use ringmill_shard::pipeline::{Pipeline, View};
+use ringmill_shard::query::{Answer, Query, WindowCursor};
+use ringmill_shard::schema::{FieldType, Schema};
+use ringmill_shard::value::Value;
+use ringmill_shard::window::group_values;
+use serde_json::{Map, json};
+
+use super::answers::{ask_all, missing, scalar, watermark};
+use super::params::Params;
+use super::problem::Problem;
+use super::{App, lookup, path, reply};
+
+/// Rows of an answer without `limit`.
+const LIMIT_DEFAULT: usize = 1_000;
+/// Rows that are looked at in one go when groups are picked.
+const PICK_ROWS: usize = TOP_MAX;
+/// Times that more rows are looked at; then the answer ends with a cursor, however short it is.
+const ROUNDS_MAX: usize = 8;
+
+/// What is asked of a view.
+struct Ask<'a> {
+    from_ms: i64,
+    to_ms: i64,
+    limit: usize,
+    after: Option<WindowCursor>,
+    /// Position among the group fields, and the text that the value must have.
+    picks: Vec<(usize, FieldType, &'a str)>,
+}
+
+pub(super) async fn get_view(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let names = app.pipeline.views.iter().map(|view| &*view.name);
+    let index = lookup("view", &path(name)?, names)?;
+    let view = &app.pipeline.views[index];
+    let mut params = Params::read(&uri)?;
+    let texts = take_picks(&app.pipeline, view, &mut params)?;
+    let ask = read_ask(&app.pipeline, view, &mut params, &texts)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    let body = collect(&app, index, ask).await?;
+    Ok(reply(body, numbers_as_text))
+}
+
+fn schema<'a>(pipeline: &'a Pipeline, view: &View) -> &'a Schema {
+    &pipeline.streams[view.stream].schema
+}
+
+/// The parameters that are named like group fields.
+fn take_picks(
+    pipeline: &Pipeline,
+    view: &View,
+    params: &mut Params,
+) -> Result<Vec<Option<String>>, Problem> {
+    let fields = &schema(pipeline, view).fields;
+    view.group.iter().map(|field| params.take(&fields[*field].name)).collect()
+}
+
+fn read_ask<'a>(
+    pipeline: &Pipeline,
+    view: &View,
+    params: &mut Params,
+    texts: &'a [Option<String>],
+) -> Result<Ask<'a>, Problem> {
+    let fields = &schema(pipeline, view).fields;
+    let mut picks = Vec::new();
+    for (position, text) in texts.iter().enumerate() {
+        let Some(text) = text else { continue };
+        let field = &fields[view.group[position]];
+        Value::parse_text(field.kind, text).map_err(|reason| {
+            let detail = format!("`{text}` is no {} ({reason})", field.kind);
+            Problem::bad_parameter(&field.name, detail)
+        })?;
+        picks.push((position, field.kind, &**text));
+    }
+    let from_ms = take_time(params, "from", TIME_MS_MIN)?;
+    let to_ms = take_time(params, "to", TIME_MS_MAX)?;
+    if from_ms > to_ms {
+        return Err(Problem::bad_parameter("from", "`from` is later than `to`"));
+    }
+    let limit = params.take_count("limit", LIMIT_DEFAULT, 1, TOP_MAX)?;
+    let after = match params.take("after")? {
+        None => None,
+        Some(text) => Some(read_cursor(&text).ok_or_else(|| {
+            Problem::bad_parameter("after", "`after` is the `next` of an earlier answer")
+        })?),
+    };
+    Ok(Ask { from_ms, to_ms, limit, after, picks })
+}
+
+fn take_time(params: &mut Params, name: &str, default: i64) -> Result<i64, Problem> {
+    let Some(text) = params.take(name)? else {
+        return Ok(default);
+    };
+    match Value::parse_text(FieldType::Time, &text) {
+        Ok(Value::Time(ms)) => Ok(ms),
+        _ => {
+            let detail = format!("`{name}` is a time in ms or RFC 3339, not `{text}`");
+            Err(Problem::bad_parameter(name, detail))
+        }
+    }
+}
+
+/// Looks at pages of rows until enough of them are picked, or there are no more.
+async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json::Value, Problem> {
+    let mut rows = Vec::new();
+    for round in 1.. {
+        let room = ask.limit - rows.len();
+        let limit = if ask.picks.is_empty() { room } else { PICK_ROWS };
+        let query = Query::Windows {
+            view: index as u16,
+            from_ms: ask.from_ms,
+            to_ms: ask.to_ms,
+            limit: limit as u32,
+            after: ask.after.take(),
+        };
+        let answers = ask_all(app, &query, |answer| match answer {
+            Answer::Windows(windows) => Some(windows),
+            _ => None,
+        })
+        .await?;
+        let whole = answers.missing.is_empty();
+        let windows = answers.replies.into_iter().map(|(_, windows)| windows).collect();
+        let mut page = merge_windows(&app.pipeline, index, windows, limit);
+        // A failed shard may hold events of any window.
+        page.rows.iter_mut().for_each(|row| row.is_final &= whole);
+        let next = pick(&app.pipeline, index, &ask, &page, &mut rows)?;
+        if next.is_none() || rows.len() >= ask.limit || round == ROUNDS_MAX {
+            let mut body = json!({
+                "view": app.pipeline.views[index].name,
+                "rows": rows,
+                "watermark_ms": watermark(page.watermark_ms),
+                "shards": app.cores.shards(),
+            });
+            if let Some(next) = next {
+                body["next"] = write_cursor(&next).into();
+            }
+            missing(&mut body, &answers.missing);
+            return Ok(body);
+        }
+        ask.after = next;
+    }
+    unreachable!("the last round returns")
+}
+
+/// Appends the picked rows of a page up to the limit; returns where the next page begins.
+fn pick(
+    pipeline: &Pipeline,
+    index: usize,
+    ask: &Ask<'_>,
+    page: &WindowsPage,
+    rows: &mut Vec<serde_json::Value>,
+) -> Result<Option<WindowCursor>, Problem> {
+    let view = &pipeline.views[index];
+    let schema = schema(pipeline, view);
+    for (nth, row) in page.rows.iter().enumerate() {
+        let unreadable = || Problem::internal("a shard gave a group that cannot be read");
+        let group = group_values(view, schema, &row.group).ok_or_else(unreadable)?;
+        let picked = |(position, kind, text): &(usize, FieldType, &str)| {
+            Value::parse_text(*kind, text).is_ok_and(|wanted| wanted == group[*position])
+        };
+        if !ask.picks.iter().all(picked) {
+            continue;
+        }
+        let mut object = Map::new();
+        for (field, value) in view.group.iter().zip(&group) {
+            object.insert(schema.fields[*field].name.clone(), value.to_json());
+        }
+        for (column, value) in view.columns.iter().zip(&row.values) {
+            object.insert(column.name.clone(), scalar(value));
+        }
+        object.insert("start_ms".to_owned(), row.start_ms.into());
+        object.insert("end_ms".to_owned(), row.end_ms.into());
+        object.insert("final".to_owned(), row.is_final.into());
+        rows.push(object.into());
+        if rows.len() == ask.limit && nth + 1 < page.rows.len() {
+            return Ok(Some(WindowCursor { start_ms: row.start_ms, group: row.group.clone() }));
+        }
+    }
+    Ok(page.next.clone())
+}
+
+/// `START.GROUP` with the group in hexadecimal.
+fn write_cursor(cursor: &WindowCursor) -> String {
+    let mut text = format!("{}.", cursor.start_ms);
+    cursor.group.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+    text
+}
+
+fn read_cursor(text: &str) -> Option<WindowCursor> {
+    let (start, hex) = text.split_once('.')?;
+    let start_ms = start.parse().ok()?;
+    if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).ok();
+    let group = (0..hex.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    Some(WindowCursor { start_ms, group })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_read_back_and_anything_else_is_refused() {
+        let cursor = WindowCursor { start_ms: -60_000, group: vec![0, 255, 16] };
+        assert_eq!(write_cursor(&cursor), "-60000.00ff10");
+        assert_eq!(read_cursor("-60000.00ff10"), Some(cursor));
+        assert_eq!(read_cursor("5."), Some(WindowCursor { start_ms: 5, group: Vec::new() }));
+        for bad in ["", ".", "5", "x.00", "5.0", "5.0g", "5.+1", "5.\u{e9}"] {
+            assert_eq!(read_cursor(bad), None, "{bad}");
+        }
+    }
+}

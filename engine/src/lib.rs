@@ -1,0 +1,39 @@
+//! ringmill: a thread-per-core event engine on io_uring.
+//!
+//! Every core runs one [`core_loop`] over the keys that it owns:
+//!
+//! ```text
+//!  socket -> frame -> rows -> route -> lane -> apply -> log append -> durable -> ack
+//!  net       shard    shard   engine   ring    shard    storage       storage    commit
+//! ```
+//!
+//! Modules in the order of that flow: [`net`], [`connection`], [`core_loop`], [`ring`], [`mesh`],
+//! [`wake`], [`message`], [`commit`]. Around it: [`serve`] starts everything, [`background`] prepares
+//! files, [`control`] and [`http`] answer the world, [`latency`], [`metrics`] and [`dump`] measure,
+//! [`inspect`], [`doctor`], [`check`] and [`verify`] are the commands beside `serve`.
+#![deny(unsafe_code)]
+
+pub mod background;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod commit;
+pub mod connection;
+pub mod control;
+pub mod core_loop;
+pub mod doctor;
+pub mod dump;
+pub mod http;
+pub mod inspect;
+pub mod journal;
+pub mod latency;
+pub mod mesh;
+pub mod message;
+pub mod metrics;
+pub mod net;
+pub mod placement;
+pub mod ring;
+pub mod serve;
+mod sync;
+pub mod verify;
+pub mod wake;
