@@ -2,11 +2,11 @@
 //! anyone.
 //!
 //! A [`Recorder`] is a fixed array of counters whose slots are the very slots of an HdrHistogram at
-//! two significant digits, so a dump loses nothing. Recording is one `leading_zeros` and three plain
-//! loads and stores: no lock, no read-modify-write, no allocation. That is sound because of one
+//! two significant digits, so a dump loses nothing. Recording is one `leading_zeros` and three
+//! plain loads and stores: no lock, no read-modify-write, no allocation. That is sound because of
 //!
-//! Invariant: a recorder has one writer at a time (the core that owns it). A second writer would not
-//! be undefined behaviour, but counts would get lost.
+//! Invariant: a recorder has one writer at a time (the core that owns it). A second writer would
+//! not be undefined behaviour, but counts would get lost.
 //!
 //! Everything is cumulative since start; an interval is the difference of two snapshots. The count
 //! of a histogram is by definition the sum of its slots, so a snapshot taken in the middle of a
@@ -301,7 +301,7 @@ impl StageSnapshot {
         }
     }
 
-    /// Rebuilds a snapshot from a decoded histogram and the two exact figures that histograms round.
+    /// Rebuilds a snapshot from a decoded histogram and the two exact figures that it rounds.
     pub fn from_histogram(histogram: &Histogram<u64>, sum_ns: u128, max_ns: u64) -> StageSnapshot {
         let mut snapshot = StageSnapshot {
             sum_ns,

@@ -148,7 +148,8 @@ fn the_header_satisfies_both_readers() {
          #[StartTime: 1795170677.250 (seconds since epoch)]\n\
          #[BaseTime: 1795170677.250 (seconds since epoch)]\n\
          #[MaxValueDivisor: 1000000.000]\n\
-         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
+         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
+         \"Interval_Compressed_Histogram\"\n"
     );
     assert_eq!(text, expected);
 }

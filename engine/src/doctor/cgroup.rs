@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_tightest_level_of_the_second_version_counts() {
-        let (_directory, system) = sample(&[
+        let (directory, system) = sample(&[
             ("proc/self/cgroup", "0::/a/b\n"),
             ("proc/self/mountinfo", MOUNTS_2),
             ("sys/fs/cgroup/cpu.stat", "usage_usec 9\n"),
@@ -212,6 +212,10 @@ mod tests {
         let check = check(&system, 4);
         assert_eq!(check.verdict, Verdict::Warn);
         assert_eq!(check.value, "quota of 1.50 CPUs, throttled for 2.5ms");
+        for (inner, tightest) in [("50000 100000\n", 0.5), ("400000 100000\n", 1.5)] {
+            std::fs::write(directory.path().join("sys/fs/cgroup/a/b/cpu.max"), inner).unwrap();
+            assert_eq!(read(&system).and_then(|limit| limit.quota_cpus), Some(tightest));
+        }
     }
 
     #[test]

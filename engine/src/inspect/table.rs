@@ -13,7 +13,7 @@ use crate::dump::Summary;
 use crate::latency::{Stage, StageSnapshot};
 use crate::metrics::{CoreSnapshot, Counter};
 
-const SAMPLES_ABOVE_MIN: f64 = 0.0;
+const SAMPLES_ABOVE_MIN: f64 = 10.0;
 const BAR_WIDTH: usize = 10;
 
 /// More than this share of the total in no stage means that the stages are measured wrongly.
