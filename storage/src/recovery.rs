@@ -15,6 +15,7 @@ pub(crate) mod repair;
 pub(crate) mod scan;
 
 pub(crate) use reader::read_whole;
+pub use scan::Replay;
 
 /// What stands where the next frame, or the header of the next segment, would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use crate::disk::Disk;
-use crate::error::{ReplayError, StorageError};
+use crate::error::StorageError;
 use crate::log::{LogIdentity, read_mark};
 use crate::mark::Mark;
-use crate::recovery::RecoveryReport;
 use crate::recovery::scan::{Access, Scan};
+use crate::recovery::{RecoveryReport, Replay};
 use crate::slots::Newest;
 
 /// What a log is and what recovery would find.
@@ -33,7 +33,7 @@ pub fn verify_dir<D: Disk>(disk: &mut D, dir: &Path) -> Result<VerifyReport, Sto
 pub fn read_dir<D: Disk>(
     disk: &mut D,
     dir: &Path,
-    replay: &mut dyn FnMut(u64, &[u8]) -> Result<(), ReplayError>,
+    replay: Replay<'_>,
 ) -> Result<VerifyReport, StorageError> {
     let Newest::<Mark> {
         slot: mark,

@@ -8,13 +8,13 @@ use super::marker::Marker;
 use super::{Log, LogIdentity, LogOptions, Segment};
 use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, FileId};
-use crate::error::{ReplayError, StorageError};
+use crate::error::StorageError;
 use crate::layout::{BLOCK_BYTES, SEGMENT_BLOCKS_RESERVED};
 use crate::mark::{MARK_NAME, Mark, mark_path};
 use crate::planted::{PlantedBug, planted};
-use crate::recovery::RecoveryReport;
 use crate::recovery::repair::{adopt, raise_mark};
 use crate::recovery::scan::{Access, Begun, Scan};
+use crate::recovery::{RecoveryReport, Replay};
 use crate::segment::{
     SegmentHeader, parse_segment_name, prepare_segment, segment_path, write_whole,
 };
@@ -31,7 +31,7 @@ impl<D: Disk> Log<D> {
         dir: &Path,
         identity: LogIdentity,
         options: LogOptions,
-        replay: &mut dyn FnMut(u64, &[u8]) -> Result<(), ReplayError>,
+        replay: Replay<'_>,
     ) -> Result<(Log<D>, RecoveryReport), StorageError> {
         options.check()?;
         let access = Access::Exclusive {

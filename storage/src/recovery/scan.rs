@@ -18,8 +18,8 @@ use crate::mark::Mark;
 use crate::planted::{PlantedBug, planted};
 use crate::segment::{header_link, parse_segment_name, segment_path};
 
-/// Takes every entry, in order.
-pub(crate) type Replay<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), ReplayError>;
+/// Takes every entry, in order: its LSN and its bytes.
+pub type Replay<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), ReplayError>;
 
 /// How files are opened.
 #[derive(Clone, Copy, Debug)]

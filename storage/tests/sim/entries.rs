@@ -1,7 +1,7 @@
 //! Entries that name themselves: content follows from a number, so the oracle keeps numbers only.
 
 /// Bytes of entry `id`: the number, then 0 to `longest - 8` bytes that follow from it.
-pub fn fill(id: u64, longest: usize, out: &mut Vec<u8>) {
+pub(crate) fn fill(id: u64, longest: usize, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&id.to_le_bytes());
     let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -5,6 +5,7 @@
 
 mod entries;
 mod oracle;
+mod planted;
 mod run;
 
 use run::{Outcome, run};

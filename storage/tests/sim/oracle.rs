@@ -4,7 +4,7 @@ use super::entries::fill;
 
 /// The history of one log as its user saw it.
 #[derive(Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// Numbers of the entries, in order: entry `i` has LSN `i + 1`.
     ids: Vec<u64>,
     next_id: u64,
@@ -18,12 +18,12 @@ pub struct Oracle {
     written_lsn: u64,
     /// The power failed since the last successful open.
     power_lost: bool,
-    pub incarnation: u64,
+    pub(crate) incarnation: u64,
 }
 
 /// How much may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tolerance {
+pub(crate) enum Tolerance {
     /// Nothing that was reported.
     Nothing,
     /// What the last report of durability covered: an uncovered fault struck.
@@ -34,19 +34,19 @@ pub enum Tolerance {
 
 impl Oracle {
     /// Number for the next entry.
-    pub fn next_id(&mut self) -> u64 {
+    pub(crate) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    pub fn appended(&mut self, id: u64, lsn: u64) -> Result<(), String> {
+    pub(crate) fn appended(&mut self, id: u64, lsn: u64) -> Result<(), String> {
         self.ids.push(id);
         check(lsn == self.ids.len() as u64, || {
             format!("LSN {lsn} for entry {}", self.ids.len())
         })
     }
 
-    pub fn submitted(&mut self) {
+    pub(crate) fn submitted(&mut self) {
         let end = self.ids.len() as u64;
         if self.boundaries.last() != Some(&end) {
             self.boundaries.push(end);
@@ -54,7 +54,7 @@ impl Oracle {
     }
 
     /// A report of the log: it may move forward, never beyond what was submitted.
-    pub fn reported(&mut self, written_lsn: u64, durable_lsn: u64) -> Result<(), String> {
+    pub(crate) fn reported(&mut self, written_lsn: u64, durable_lsn: u64) -> Result<(), String> {
         let submitted = self.boundaries.last().copied().unwrap_or(0);
         check(
             durable_lsn <= written_lsn && written_lsn <= submitted,
@@ -71,13 +71,13 @@ impl Oracle {
         Ok(())
     }
 
-    pub fn lost_power(&mut self) {
+    pub(crate) fn lost_power(&mut self) {
         self.power_lost = true;
     }
 
     /// Judges what an open handed out, and goes on from there: whatever was handed out may have
     /// been acted on, so from now on it counts as durable.
-    pub fn reopened(
+    pub(crate) fn reopened(
         &mut self,
         handed_out: &[(u64, Vec<u8>)],
         longest: usize,
@@ -120,15 +120,11 @@ impl Oracle {
         Ok(())
     }
 
-    pub fn durable_lsn(&self) -> u64 {
-        self.durable_lsn
-    }
-
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.ids.len()
     }
 }
 
-pub fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(message()) }
 }

@@ -3,37 +3,37 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringmill_storage::disk::Disk;
 use ringmill_storage::disk::sim::{Crash, Fault, FaultRates, Promise, SimDisk, SimRng, SimWorld};
 use ringmill_storage::error::StorageError;
-use ringmill_storage::layout::BLOCK_BYTES;
+use ringmill_storage::frame::FrameHeader;
+use ringmill_storage::layout::{BLOCK_BYTES, is_zero};
 use ringmill_storage::log::{FlushPolicy, Log, LogIdentity, LogOptions, entry_bytes_max};
 use ringmill_storage::mark::MARK_NAME;
-use ringmill_storage::segment::{PreparedSegment, prepare_segment, segment_path};
+use ringmill_storage::segment::{PreparedSegment, SegmentHeader, prepare_segment, segment_path};
 
 use super::entries::fill;
 use super::oracle::{Oracle, Tolerance, check};
 
-pub const DIR: &str = "/log-0000";
-pub const IDENTITY: LogIdentity = LogIdentity {
+pub(crate) const DIR: &str = "/log-0000";
+pub(crate) const IDENTITY: LogIdentity = LogIdentity {
     log_id: 0x1234_5678_9abc_def0_1111,
     stream: 3,
 };
 
 /// What a seed came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub trace: u64,
-    pub operations: u64,
-    pub opens: u32,
-    pub crashes: u32,
-    pub entries: u64,
-    pub refused: bool,
-    pub torn: u32,
-    pub dropped: u64,
-    pub failed: u32,
-    pub closed: u32,
-    pub rolled: u64,
+pub(crate) struct Outcome {
+    pub(crate) trace: u64,
+    pub(crate) operations: u64,
+    pub(crate) opens: u32,
+    pub(crate) crashes: u32,
+    pub(crate) entries: u64,
+    pub(crate) refused: bool,
+    pub(crate) torn: u32,
+    pub(crate) dropped: u64,
+    pub(crate) failed: u32,
+    pub(crate) closed: u32,
+    pub(crate) rolled: u64,
 }
 
 /// Everything that the seed draws before the first step.
@@ -85,7 +85,7 @@ impl Plan {
 }
 
 /// Runs `seed`; the error says which promise was broken.
-pub fn run(seed: u64) -> Result<Outcome, String> {
+pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
     let mut rng = SimRng::new(seed ^ 0x5eed);
     let plan = Plan::draw(&mut rng);
     let world = SimWorld::new(seed);
@@ -103,6 +103,7 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
         damaged: false,
         prepared: None,
         buffer: Vec::new(),
+        old_copies: Vec::new(),
     };
     run.lives()?;
     run.outcome.trace = run.world.trace_hash();
@@ -123,6 +124,8 @@ struct Run {
     damaged: bool,
     prepared: Option<PreparedSegment>,
     buffer: Vec<u8>,
+    /// Segments as some process saw them before it crashed.
+    old_copies: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// How a life ended.
@@ -162,10 +165,11 @@ impl Run {
         if crash == Crash::PowerLoss {
             self.oracle.lost_power();
         }
+        self.keep_copy();
         self.world.crash(crash);
         self.outcome.crashes += 1;
-        if self.rng.chance(8_192) {
-            self.flip_bit_at_rest();
+        if self.rng.chance(16_384) {
+            self.damage_block_at_rest();
         }
     }
 
@@ -216,6 +220,9 @@ impl Run {
                     check(log.appended_lsn() == handed_out.len() as u64, || {
                         "the log continues at another LSN".to_owned()
                     })?;
+                    if !report.closed_cleanly && !self.plan.recycle {
+                        self.check_zeros_behind_end()?;
+                    }
                     self.oracle.incarnation = report.incarnation;
                     self.outcome.torn += u32::from(report.torn);
                     self.outcome.dropped += report.dropped_frames;
@@ -230,6 +237,28 @@ impl Run {
             self.crash();
         }
         Err("the log did not open although the faults had stopped".to_owned())
+    }
+
+    /// After an unclean end nothing is left behind it that a later walk could stumble over.
+    fn check_zeros_behind_end(&self) -> Result<(), String> {
+        for path in self.world.paths() {
+            let bytes = self.world.contents(&path).unwrap_or_default();
+            if bytes.len() < BLOCK_BYTES || SegmentHeader::decode(&bytes).is_err() {
+                continue;
+            }
+            let mut offset = BLOCK_BYTES;
+            while let Some(frame) = bytes.get(offset..).and_then(FrameHeader::decode) {
+                offset += frame.frame_bytes();
+            }
+            let behind = bytes.get(offset..).unwrap_or_default();
+            check(self.uncovered() > 0 || is_zero(behind), || {
+                format!(
+                    "{} holds something behind its end at {offset}",
+                    path.display()
+                )
+            })?;
+        }
+        Ok(())
     }
 
     fn refused(&mut self, error: &StorageError) -> Result<(), String> {
@@ -362,11 +391,76 @@ impl Run {
         }
     }
 
-    /// One bit of one file changes.
-    fn flip_bit_at_rest(&mut self) {
+    /// Keeps the newest segment as it is seen now, for [`Run::put_back_old_block`].
+    fn keep_copy(&mut self) {
+        if !self.plan.damage {
+            return;
+        }
+        let mut paths = self.world.paths();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+        if paths.is_empty() {
+            return;
+        }
+        let path = self.rng.pick(&paths.iter().collect::<Vec<_>>()).clone();
+        if let Some(bytes) = self.world.contents(&path) {
+            self.old_copies.push((path, bytes));
+        }
+    }
+
+    /// One place of one file changes.
+    fn damage_block_at_rest(&mut self) {
         if !self.plan.damage || self.uncovered() > 0 {
             return;
         }
+        if self.rng.chance(40_000) {
+            self.put_back_old_block();
+        } else {
+            self.flip_bit_at_rest();
+        }
+    }
+
+    /// One block is what it once was, of a history that may have been cut off since.
+    fn put_back_old_block(&mut self) {
+        let mut choices = Vec::new();
+        for (path, old) in &self.old_copies {
+            let Some(now) = self
+                .world
+                .contents(path)
+                .filter(|now| now.len() == old.len())
+            else {
+                continue;
+            };
+            let blocks = old
+                .chunks(BLOCK_BYTES)
+                .zip(now.chunks(BLOCK_BYTES))
+                .enumerate();
+            let differ = |(_, (old, now)): &(usize, (&[u8], &[u8]))| {
+                old != now && !is_zero(old) && !is_zero(now)
+            };
+            choices.extend(
+                blocks
+                    .filter(differ)
+                    .map(|(index, _)| (path.clone(), index)),
+            );
+        }
+        if choices.is_empty() {
+            return;
+        }
+        let (path, index) = choices.swap_remove(self.rng.index(choices.len()));
+        let (_, old) = self
+            .old_copies
+            .iter()
+            .find(|(kept, _)| *kept == path)
+            .expect("kept");
+        let range = index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES;
+        self.world.damage(&path, |bytes| {
+            bytes[range.clone()].copy_from_slice(&old[range])
+        });
+        self.damaged = true;
+    }
+
+    /// One bit of one file changes.
+    fn flip_bit_at_rest(&mut self) {
         let paths = self.world.paths();
         if paths.is_empty() {
             return;
