@@ -42,7 +42,7 @@ impl Pipeline {
         parse::parse(text)
     }
 
-    /// XXH3-128 of everything that makes state: streams, views and boards, not `[engine]`.
+    /// XXH3-128 of everything but `[engine]`: of streams, views and boards.
     pub fn digest(&self) -> u128 {
         xxhash_rust::xxh3::xxh3_128(fit::describe(self).as_bytes())
     }
@@ -195,6 +195,17 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
+    /// The name of its function.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Aggregate::Count => "count",
+            Aggregate::Sum(_) => "sum",
+            Aggregate::Min(_) => "min",
+            Aggregate::Max(_) => "max",
+            Aggregate::Avg(_) => "avg",
+        }
+    }
+
     /// The field that it reads.
     pub const fn field(self) -> Option<usize> {
         match self {
@@ -239,4 +250,15 @@ pub enum ScoreRule {
     Best,
     /// Value of the last event.
     Latest,
+}
+
+impl ScoreRule {
+    /// The name of its function.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ScoreRule::Sum => "sum",
+            ScoreRule::Best => "best",
+            ScoreRule::Latest => "latest",
+        }
+    }
 }

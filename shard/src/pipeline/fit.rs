@@ -1,41 +1,87 @@
 //! Whether a store that was written with one pipeline may be opened with another.
 
-use std::fmt::Write;
-
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
-use crate::pipeline::{Pipeline, Stream};
+use crate::pipeline::{Board, Column, Durability, Pipeline, Score, Stream, TimeRule, View};
 use crate::schema::{Field, Schema};
 
-/// A canonical text of everything that makes state: equal pipelines have equal texts.
+/// A canonical text of everything but `[engine]`: equal pipelines have equal texts. Fields are
+/// named by their ids, which outlive their names.
 pub(super) fn describe(pipeline: &Pipeline) -> String {
     let mut out = String::from("ringmill-pipeline 1\n");
-    for stream in &pipeline.streams {
-        let Stream {
-            name,
-            key,
-            time,
-            durability,
-            schema,
-        } = stream;
-        push(
-            &mut out,
-            format_args!("stream {name} key {key} {time:?} {durability:?}\n"),
-        );
-        out.push_str(&schema.description());
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    for Stream {
+        name,
+        key,
+        time,
+        durability,
+        schema,
+    } in &pipeline.streams
+    {
+        let TimeRule {
+            field,
+            disorder_ms,
+            max_future_ms,
+            idle_ms,
+        } = *time;
+        let id = |field: usize| schema.fields[field].id;
+        let interval_ms = match durability {
+            Durability::Interval { ms } => *ms,
+            Durability::Memory | Durability::Written | Durability::Commit => 0,
+        };
+        line(format!("stream {name} key {} time {}", id(*key), id(field)));
+        line(format!(
+            "disorder {disorder_ms} max_future {max_future_ms} idle {idle_ms}"
+        ));
+        line(format!(
+            "durability {} {interval_ms}",
+            durability.level().name()
+        ));
+        line(schema.description());
     }
     for view in &pipeline.views {
-        push(&mut out, format_args!("{view:?}\n"));
+        let View {
+            name,
+            stream,
+            group,
+            size_ms,
+            late_ms,
+            keep_ms,
+            columns,
+        } = view;
+        let id = |field: usize| pipeline.streams[*stream].schema.fields[field].id;
+        let group: Vec<u16> = group.iter().map(|field| id(*field)).collect();
+        line(format!("view {name} stream {stream} group {group:?}"));
+        line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
+        for Column { name, aggregate } in columns {
+            let field = aggregate.field().map_or(0, id);
+            line(format!("column {name} {} {field}", aggregate.name()));
+        }
     }
-    for board in &pipeline.boards {
-        push(&mut out, format_args!("{board:?}\n"));
+    for Board {
+        name,
+        stream,
+        member,
+        score,
+    } in &pipeline.boards
+    {
+        let id = |field: usize| pipeline.streams[*stream].schema.fields[field].id;
+        let Score {
+            rule,
+            field,
+            descending,
+        } = *score;
+        let (rule, field) = (rule.name(), field.map_or(0, id));
+        line(format!(
+            "board {name} stream {stream} member {}",
+            id(*member)
+        ));
+        line(format!("score {rule} {field} descending {descending}"));
     }
     out
-}
-
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("invariant: writing to a String cannot fail");
 }
 
 /// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt
