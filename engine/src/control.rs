@@ -163,7 +163,10 @@ async fn serve(options: ControlOptions) -> Result<(), ControlError> {
     } else {
         Signals::ignored()
     };
-    options.http.set_nonblocking(true).map_err(ControlError::Start)?;
+    options
+        .http
+        .set_nonblocking(true)
+        .map_err(ControlError::Start)?;
     let listener = tokio::net::TcpListener::from_std(options.http).map_err(ControlError::Start)?;
     let dumps = Dumps::new(options.dumper, &options.metrics);
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);

@@ -76,11 +76,19 @@ impl App {
     }
 
     fn refuse_if_draining(&self) -> Result<(), Problem> {
-        if self.is_draining() { Err(Problem::shutting_down()) } else { Ok(()) }
+        if self.is_draining() {
+            Err(Problem::shutting_down())
+        } else {
+            Ok(())
+        }
     }
 
     fn refuse_if_disk_full(&self) -> Result<(), Problem> {
-        if self.disk_full.load(Ordering::Relaxed) { Err(self.disk_full()) } else { Ok(()) }
+        if self.disk_full.load(Ordering::Relaxed) {
+            Err(self.disk_full())
+        } else {
+            Ok(())
+        }
     }
 
     /// 507: no space for the log.
@@ -114,7 +122,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/streams/{stream}/rejected", get(streams::get_rejected))
         .route("/v1/boards/{board}/top", get(boards::get_top))
         .route("/v1/boards/{board}/rank/{member}", get(boards::get_rank))
-        .route("/v1/boards/{board}/around/{member}", get(boards::get_around))
+        .route(
+            "/v1/boards/{board}/around/{member}",
+            get(boards::get_around),
+        )
         .route("/v1/views/{view}", get(views::get_view))
         .route("/v1/producers/{name}", get(streams::get_producer))
         .route("/v1/pipeline", get(health::get_pipeline))
@@ -135,13 +146,25 @@ const ROUTES: &str = "/v1/streams/{s}/events, /v1/streams/{s}, /v1/streams/{s}/r
      /healthz, /readyz";
 
 async fn no_route(request: Request) -> Problem {
-    let detail = format!("there is nothing at {}; there are {ROUTES}", request.uri().path());
-    Problem::new(StatusCode::NOT_FOUND, "no-route", "The path is not known", detail)
+    let detail = format!(
+        "there is nothing at {}; there are {ROUTES}",
+        request.uri().path()
+    );
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-route",
+        "The path is not known",
+        detail,
+    )
 }
 
 async fn wrong_method(request: Request) -> Problem {
     let path = request.uri().path();
-    let allowed = if path.ends_with("/events") || path == "/v1/dump" { "POST" } else { "GET, HEAD" };
+    let allowed = if path.ends_with("/events") || path == "/v1/dump" {
+        "POST"
+    } else {
+        "GET, HEAD"
+    };
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong-method",

@@ -118,9 +118,24 @@ pub enum ReadError {
 
 /// What the driver is asked to do.
 pub(super) enum Command {
-    Publish { publication: Publication, deadline: Instant, done: PublishDone },
-    Query { shard: usize, query: Arc<[u8]>, deadline: Instant, done: QueryDone },
-    Ask { shard: usize, producer: u128, epoch: u32, deadline: Instant, done: AskDone },
+    Publish {
+        publication: Publication,
+        deadline: Instant,
+        done: PublishDone,
+    },
+    Query {
+        shard: usize,
+        query: Arc<[u8]>,
+        deadline: Instant,
+        done: QueryDone,
+    },
+    Ask {
+        shard: usize,
+        name: Arc<str>,
+        epoch: u32,
+        deadline: Instant,
+        done: AskDone,
+    },
 }
 
 pub(super) type PublishDone = oneshot::Sender<Result<Published, PublishError>>;
@@ -138,7 +153,10 @@ pub struct CoreTimeouts {
 
 impl Default for CoreTimeouts {
     fn default() -> CoreTimeouts {
-        CoreTimeouts { publish: Duration::from_secs(10), query: Duration::from_secs(5) }
+        CoreTimeouts {
+            publish: Duration::from_secs(10),
+            query: Duration::from_secs(5),
+        }
     }
 }
 
@@ -175,7 +193,11 @@ impl Cores {
         shards: usize,
         timeouts: CoreTimeouts,
     ) -> Cores {
-        Cores { commands, shards, timeouts }
+        Cores {
+            commands,
+            shards,
+            timeouts,
+        }
     }
 
     /// Number of shards.
@@ -188,19 +210,28 @@ impl Cores {
     pub async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let deadline = Instant::now() + self.timeouts.publish;
         let (done, outcome) = oneshot::channel();
-        let command = Command::Publish { publication, deadline, done };
+        let command = Command::Publish {
+            publication,
+            deadline,
+            done,
+        };
         match tokio::time::timeout_at(deadline, self.commands.send(command)).await {
             Err(_) => return Err(PublishError::Overloaded),
             Ok(Err(_)) => return Err(PublishError::ShuttingDown),
             Ok(Ok(())) => {}
         }
         // The driver is gone with the rows half sent: nobody can tell any more.
-        outcome.await.unwrap_or(Err(PublishError::OutcomeUnknown { shard: 0 }))
+        outcome
+            .await
+            .unwrap_or(Err(PublishError::OutcomeUnknown { shard: 0 }))
     }
 
     /// Sends an archived query to one shard.
     pub async fn query_one(&self, shard: usize, query: Vec<u8>) -> Result<Vec<u8>, ReadError> {
-        self.send_query(shard, query.into()).await?.await.unwrap_or(Err(ReadError::ShuttingDown))
+        self.send_query(shard, query.into())
+            .await?
+            .await
+            .unwrap_or(Err(ReadError::ShuttingDown))
     }
 
     /// Sends an archived query to every shard. A failed shard is listed, a slow one is an error.
@@ -216,15 +247,27 @@ impl Cores {
     /// Asks every shard what it knows of a producer; an epoch above the known one opens it.
     pub async fn ask_all(
         &self,
-        producer: u128,
+        name: &str,
         epoch: u32,
     ) -> Result<Replies<ProducerTell>, ReadError> {
+        let name: Arc<str> = name.into();
         let mut waiting = Vec::with_capacity(self.shards);
         for shard in 0..self.shards {
             let deadline = Instant::now() + self.timeouts.query;
             let (done, outcome) = oneshot::channel();
-            self.send(shard, deadline, Command::Ask { shard, producer, epoch, deadline, done })
-                .await?;
+            let name = Arc::clone(&name);
+            self.send(
+                shard,
+                deadline,
+                Command::Ask {
+                    shard,
+                    name,
+                    epoch,
+                    deadline,
+                    done,
+                },
+            )
+            .await?;
             waiting.push(outcome);
         }
         gather(waiting).await
@@ -237,7 +280,17 @@ impl Cores {
     ) -> Result<oneshot::Receiver<Result<Vec<u8>, ReadError>>, ReadError> {
         let deadline = Instant::now() + self.timeouts.query;
         let (done, outcome) = oneshot::channel();
-        self.send(shard, deadline, Command::Query { shard, query, deadline, done }).await?;
+        self.send(
+            shard,
+            deadline,
+            Command::Query {
+                shard,
+                query,
+                deadline,
+                done,
+            },
+        )
+        .await?;
         Ok(outcome)
     }
 
@@ -258,7 +311,10 @@ impl Cores {
 async fn gather<T>(
     waiting: Vec<oneshot::Receiver<Result<T, ReadError>>>,
 ) -> Result<Replies<T>, ReadError> {
-    let mut all = Replies { replies: Vec::with_capacity(waiting.len()), missing: Vec::new() };
+    let mut all = Replies {
+        replies: Vec::with_capacity(waiting.len()),
+        missing: Vec::new(),
+    };
     for (shard, outcome) in waiting.into_iter().enumerate() {
         match outcome.await.unwrap_or(Err(ReadError::ShuttingDown)) {
             Ok(reply) => all.replies.push((shard, reply)),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ringmill_shard::entry::ProducerId;
 use ringmill_shard::pipeline::Pipeline;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -50,8 +51,17 @@ pub(super) struct DriverSetup {
 }
 
 enum Read {
-    Query { query: Arc<[u8]>, deadline: Instant, done: QueryDone },
-    Ask { producer: u128, epoch: u32, deadline: Instant, done: AskDone },
+    Query {
+        query: Arc<[u8]>,
+        deadline: Instant,
+        done: QueryDone,
+    },
+    Ask {
+        name: Arc<str>,
+        epoch: u32,
+        deadline: Instant,
+        done: AskDone,
+    },
 }
 
 impl Read {
@@ -81,10 +91,23 @@ struct Queue {
 /// What a shard has been sent and has not answered.
 enum Flight {
     /// The rest of the publication's part travels with its chunk.
-    Chunk { shard: usize, chunk: Chunk, rest: Chunks },
-    Query { shard: usize, deadline: Instant, answer: Vec<u8>, done: QueryDone },
+    Chunk {
+        shard: usize,
+        chunk: Chunk,
+        rest: Chunks,
+    },
+    Query {
+        shard: usize,
+        deadline: Instant,
+        answer: Vec<u8>,
+        done: QueryDone,
+    },
     /// `None` when the question has timed out: its reply will still bring back the credit.
-    Ask { shard: usize, deadline: Instant, done: Option<AskDone> },
+    Ask {
+        shard: usize,
+        deadline: Instant,
+        done: Option<AskDone>,
+    },
 }
 
 /// See the head of the file.
@@ -102,9 +125,19 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(setup: DriverSetup) -> Driver {
-        let DriverSetup { ports, commands, pipeline, shard_failed, clock, anonymous } = setup;
+        let DriverSetup {
+            ports,
+            commands,
+            pipeline,
+            shard_failed,
+            clock,
+            anonymous,
+        } = setup;
         let shards = shard_failed.len();
-        assert_eq!(ports.me, shards, "invariant: the control plane is the last peer");
+        assert_eq!(
+            ports.me, shards,
+            "invariant: the control plane is the last peer"
+        );
         Driver {
             ports,
             commands,
@@ -132,7 +165,10 @@ impl Driver {
 
     /// Waits for a command or the next look at the lanes; `false` when it is time to end.
     async fn wait(&mut self) -> bool {
-        let queued = self.queues.iter().any(|q| !q.reads.is_empty() || !q.chunks.is_empty());
+        let queued = self
+            .queues
+            .iter()
+            .any(|q| !q.reads.is_empty() || !q.chunks.is_empty());
         let reads = self.queues.iter().any(|q| q.reads_in_flight > 0);
         let tick = if queued || reads || !self.publishes.is_empty() {
             TICK
@@ -157,7 +193,11 @@ impl Driver {
 
     fn enqueue(&mut self, command: Command) {
         match command {
-            Command::Publish { publication, deadline, done } => {
+            Command::Publish {
+                publication,
+                deadline,
+                done,
+            } => {
                 let stream = &self.pipeline.streams[publication.stream];
                 let parts = split::split(stream, &publication.rows, self.queues.len());
                 for part in self.publishes.open(publication, parts, deadline, done) {
@@ -169,11 +209,37 @@ impl Driver {
                     }
                 }
             }
-            Command::Query { shard, query, deadline, done } => {
-                self.enqueue_read(shard, Read::Query { query, deadline, done });
+            Command::Query {
+                shard,
+                query,
+                deadline,
+                done,
+            } => {
+                self.enqueue_read(
+                    shard,
+                    Read::Query {
+                        query,
+                        deadline,
+                        done,
+                    },
+                );
             }
-            Command::Ask { shard, producer, epoch, deadline, done } => {
-                self.enqueue_read(shard, Read::Ask { producer, epoch, deadline, done });
+            Command::Ask {
+                shard,
+                name,
+                epoch,
+                deadline,
+                done,
+            } => {
+                self.enqueue_read(
+                    shard,
+                    Read::Ask {
+                        name,
+                        epoch,
+                        deadline,
+                        done,
+                    },
+                );
             }
         }
     }
@@ -216,31 +282,74 @@ impl Driver {
     fn send_read(&mut self, shard: usize, read: Read) -> Option<Read> {
         let ticket = self.ticket();
         let flight = match read {
-            Read::Query { query, deadline, done } => {
+            Read::Query {
+                query,
+                deadline,
+                done,
+            } => {
                 let bytes = QUERY_TICKET_BYTES + query.len();
-                let lane = self.ports.requests_out[shard].as_mut().expect("invariant: a lane");
+                let lane = self.ports.requests_out[shard]
+                    .as_mut()
+                    .expect("invariant: a lane");
                 let Some(body) = lane.reserve(message::request::QUERY, bytes) else {
-                    return Some(Read::Query { query, deadline, done });
+                    return Some(Read::Query {
+                        query,
+                        deadline,
+                        done,
+                    });
                 };
                 let (head, archived) = body.split_at_mut(QUERY_TICKET_BYTES);
                 head.copy_from_slice(&ticket.to_le_bytes());
                 archived.copy_from_slice(&query);
                 lane.commit();
-                Flight::Query { shard, deadline, answer: Vec::new(), done }
-            }
-            Read::Ask { producer, epoch, deadline, done } => {
-                if !self.ports.take_credit(shard) {
-                    return Some(Read::Ask { producer, epoch, deadline, done });
+                Flight::Query {
+                    shard,
+                    deadline,
+                    answer: Vec::new(),
+                    done,
                 }
-                let lane = self.ports.requests_out[shard].as_mut().expect("invariant: a lane");
+            }
+            Read::Ask {
+                name,
+                epoch,
+                deadline,
+                done,
+            } => {
+                if !self.ports.take_credit(shard) {
+                    return Some(Read::Ask {
+                        name,
+                        epoch,
+                        deadline,
+                        done,
+                    });
+                }
+                let lane = self.ports.requests_out[shard]
+                    .as_mut()
+                    .expect("invariant: a lane");
                 let kind = message::request::PRODUCER_ASK;
-                let Some(body) = lane.reserve(kind, ProducerAsk::BYTES) else {
+                let Some(body) = lane.reserve(kind, ProducerAsk::BYTES + name.len()) else {
                     self.ports.give_credit(shard);
-                    return Some(Read::Ask { producer, epoch, deadline, done });
+                    return Some(Read::Ask {
+                        name,
+                        epoch,
+                        deadline,
+                        done,
+                    });
                 };
-                ProducerAsk { ticket, producer, epoch }.write(body);
+                let producer = ProducerId::of_name(&name).0;
+                ProducerAsk {
+                    ticket,
+                    producer,
+                    epoch,
+                }
+                .write(body);
+                body[ProducerAsk::BYTES..].copy_from_slice(name.as_bytes());
                 lane.commit();
-                Flight::Ask { shard, deadline, done: Some(done) }
+                Flight::Ask {
+                    shard,
+                    deadline,
+                    done: Some(done),
+                }
             }
         };
         self.queues[shard].reads_in_flight += 1;
@@ -256,7 +365,9 @@ impl Driver {
             return Some(chunks);
         }
         let stream = &self.pipeline.streams[publish.stream()];
-        let lane = self.ports.requests_out[shard].as_mut().expect("invariant: a lane");
+        let lane = self.ports.requests_out[shard]
+            .as_mut()
+            .expect("invariant: a lane");
         let rows_max = split::chunk_rows_max(stream.schema.row_len(), lane.max_body());
         let count = chunks.left().min(rows_max);
         let bytes = chunks.record_bytes(count, stream.schema.row_len());
@@ -270,11 +381,21 @@ impl Driver {
             &mut chunks,
             count,
             &stream.schema,
-            super::publish::Stamp { ticket, sent_ns: self.clock.mono_ns() },
+            super::publish::Stamp {
+                ticket,
+                sent_ns: self.clock.mono_ns(),
+            },
             body,
         );
         lane.commit();
-        self.flights.insert(ticket, Flight::Chunk { shard, chunk, rest: chunks });
+        self.flights.insert(
+            ticket,
+            Flight::Chunk {
+                shard,
+                chunk,
+                rest: chunks,
+            },
+        );
         None
     }
 
@@ -287,7 +408,9 @@ impl Driver {
 
     fn receive_replies(&mut self, shard: usize) {
         loop {
-            let lane = self.ports.replies_in[shard].as_mut().expect("invariant: a lane");
+            let lane = self.ports.replies_in[shard]
+                .as_mut()
+                .expect("invariant: a lane");
             let Some(record) = lane.peek() else {
                 lane.release();
                 return;
@@ -344,23 +467,40 @@ impl Driver {
     }
 
     fn receive_answers(&mut self, shard: usize) {
-        let Driver { ports, flights, queues, .. } = self;
-        let lane = ports.requests_in[shard].as_mut().expect("invariant: a lane");
+        let Driver {
+            ports,
+            flights,
+            queues,
+            ..
+        } = self;
+        let lane = ports.requests_in[shard]
+            .as_mut()
+            .expect("invariant: a lane");
         while let Some(record) = lane.peek() {
-            assert_eq!(record.kind, message::request::ANSWER, "invariant: cores only answer");
+            assert_eq!(
+                record.kind,
+                message::request::ANSWER,
+                "invariant: cores only answer"
+            );
             let (header, piece) = AnswerHeader::read(record.body);
             // The ticket is gone when the query timed out.
             if let Some(Flight::Query { answer, .. }) = flights.get_mut(&header.ticket) {
-                assert!(answer.len() + piece.len() <= ANSWER_BYTES_MAX, "invariant: a page");
+                assert!(
+                    answer.len() + piece.len() <= ANSWER_BYTES_MAX,
+                    "invariant: a page"
+                );
                 answer.extend_from_slice(piece);
                 if header.last
-                    && let Some(Flight::Query { answer, done, .. }) =
-                        flights.remove(&header.ticket)
+                    && let Some(Flight::Query { answer, done, .. }) = flights.remove(&header.ticket)
                 {
                     queues[shard].reads_in_flight -= 1;
                     // A shard that has failed answers nothing: what it holds may not come back.
                     let failed = ReadError::ShardFailed { shard };
-                    let _ = done.send(if answer.is_empty() { Err(failed) } else { Ok(answer) });
+                    let _ = done.send(if answer.is_empty() {
+                        Err(failed)
+                    } else {
+                        Ok(answer)
+                    });
                 }
             }
             lane.advance();
@@ -370,7 +510,13 @@ impl Driver {
 
     /// Gives up what took too long or lost its shard.
     fn expire(&mut self, now: Instant) {
-        let Driver { queues, flights, publishes, shard_failed, .. } = self;
+        let Driver {
+            queues,
+            flights,
+            publishes,
+            shard_failed,
+            ..
+        } = self;
         let failed = |shard: usize| shard_failed[shard].load(Ordering::Relaxed);
         let verdict = |shard: usize, deadline: Instant| {
             if failed(shard) {
@@ -400,7 +546,12 @@ impl Driver {
                 }
                 true
             }
-            Flight::Query { shard, deadline, done, .. } => {
+            Flight::Query {
+                shard,
+                deadline,
+                done,
+                ..
+            } => {
                 let Some(error) = verdict(*shard, *deadline) else {
                     return true;
                 };
@@ -409,7 +560,11 @@ impl Driver {
                 let _ = std::mem::replace(done, unused).send(Err(error));
                 false
             }
-            Flight::Ask { shard, deadline, done } => {
+            Flight::Ask {
+                shard,
+                deadline,
+                done,
+            } => {
                 if let Some(error) = verdict(*shard, *deadline)
                     && let Some(done) = done.take()
                 {

@@ -18,7 +18,10 @@ pub(crate) struct Dumps {
 
 impl Dumps {
     pub(crate) fn new(dumper: Dumper, metrics: &[Arc<CoreMetrics>]) -> Dumps {
-        Dumps { dumper: Arc::new(Mutex::new(Some(dumper))), metrics: metrics.into() }
+        Dumps {
+            dumper: Arc::new(Mutex::new(Some(dumper))),
+            metrics: metrics.into(),
+        }
     }
 
     /// Writes an interval now and returns the directory of the dumps.
@@ -52,7 +55,9 @@ impl Dumps {
         let finished = off_thread(move || {
             let mut dumper = dumper.lock().unwrap_or_else(PoisonError::into_inner);
             match dumper.take() {
-                Some(dumper) => dumper.finish(&snapshots(&metrics)).map_err(io::Error::other),
+                Some(dumper) => dumper
+                    .finish(&snapshots(&metrics))
+                    .map_err(io::Error::other),
                 None => Ok(PathBuf::new()),
             }
         });
@@ -67,7 +72,9 @@ fn snapshots(metrics: &[Arc<CoreMetrics>]) -> Vec<CoreSnapshot> {
 async fn off_thread(
     work: impl FnOnce() -> io::Result<PathBuf> + Send + 'static,
 ) -> io::Result<PathBuf> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 fn report(result: io::Result<PathBuf>) {

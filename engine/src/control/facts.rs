@@ -89,6 +89,8 @@ impl ShutdownHandle {
 
 impl std::fmt::Debug for ShutdownHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShutdownHandle").field("requested", &self.is_requested()).finish()
+        f.debug_struct("ShutdownHandle")
+            .field("requested", &self.is_requested())
+            .finish()
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Chunks {
     pub(super) shard: usize,
     rows: PartRows,
     sent: usize,
+    /// Whether the producer numbers its rows, so that gaps between them have to be told.
+    numbered: bool,
 }
 
 impl Chunks {
@@ -28,12 +30,17 @@ impl Chunks {
 
     /// Bytes of a record with the next `count` rows.
     pub(super) fn record_bytes(&self, count: usize, row_len: usize) -> usize {
-        let offsets = if self.rows.is_contiguous(self.sent, count) {
-            0
-        } else {
+        let explicit = self.needs_offsets(count);
+        let offsets = if explicit {
             SubBatchHeader::offsets_bytes(count)
+        } else {
+            0
         };
         SubBatchHeader::BYTES + offsets + count * row_len
+    }
+
+    fn needs_offsets(&self, count: usize) -> bool {
+        self.numbered && !self.rows.is_contiguous(self.sent, count)
     }
 }
 
@@ -90,7 +97,12 @@ pub(super) struct Publishes {
 
 impl Publishes {
     pub(super) fn new(anonymous: u128) -> Publishes {
-        Publishes { open: HashMap::new(), next_id: 0, anonymous, anonymous_sequence: 1 }
+        Publishes {
+            open: HashMap::new(),
+            next_id: 0,
+            anonymous,
+            anonymous_sequence: 1,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -107,6 +119,7 @@ impl Publishes {
     ) -> Vec<Chunks> {
         let id = self.next_id;
         self.next_id += 1;
+        let numbered = matches!(publication.source, Source::Named { .. });
         let publish = Publish {
             publication,
             deadline,
@@ -121,7 +134,13 @@ impl Publishes {
             return Vec::new();
         }
         self.open.insert(id, publish);
-        let chunks = |(shard, rows)| Chunks { publish: id, shard, rows, sent: 0 };
+        let chunks = |(shard, rows)| Chunks {
+            publish: id,
+            shard,
+            rows,
+            sent: 0,
+            numbered,
+        };
         parts.into_iter().map(chunks).collect()
     }
 
@@ -141,26 +160,39 @@ impl Publishes {
         body: &mut [u8],
     ) -> Chunk {
         assert!(count >= 1 && count <= BATCH_EVENTS_MAX.min(chunks.left()));
-        let publish = self.open.get_mut(&chunks.publish).expect("invariant: looked up before");
+        let publish = self
+            .open
+            .get_mut(&chunks.publish)
+            .expect("invariant: looked up before");
         publish.any_sent = true;
         let first = chunks.sent;
-        let (producer, epoch, first_sequence, numbered) = match publish.publication.source {
-            Source::Named { producer, epoch, first_sequence } => {
-                (producer, epoch, first_sequence + chunks.rows.row(first) as u64, true)
-            }
+        let explicit = chunks.needs_offsets(count);
+        let (producer, epoch, first_sequence) = match publish.publication.source {
+            Source::Named {
+                producer,
+                epoch,
+                first_sequence,
+            } => (
+                producer,
+                epoch,
+                first_sequence + chunks.rows.row(first) as u64,
+            ),
             Source::Anonymous => {
                 let first_sequence = self.anonymous_sequence;
                 self.anonymous_sequence += count as u64;
-                (self.anonymous, ANONYMOUS_EPOCH, first_sequence, false)
+                (self.anonymous, ANONYMOUS_EPOCH, first_sequence)
             }
         };
-        let explicit = numbered && !chunks.rows.is_contiguous(first, count);
         let header = SubBatchHeader {
             ticket: stamp.ticket,
             producer,
             epoch,
             stream: publish.publication.stream as u16,
-            flags: if explicit { SubBatchHeader::EXPLICIT } else { 0 },
+            flags: if explicit {
+                SubBatchHeader::EXPLICIT
+            } else {
+                0
+            },
             first_sequence,
             count: count as u32,
             schema_id: schema.id,
@@ -173,9 +205,19 @@ impl Publishes {
             write_offsets(&chunks.rows, first, count, offsets);
             rest = rows;
         }
-        copy_rows(&publish.publication.rows, schema.row_len(), &chunks.rows, first, rest);
+        copy_rows(
+            &publish.publication.rows,
+            schema.row_len(),
+            &chunks.rows,
+            first,
+            rest,
+        );
         chunks.sent += count;
-        Chunk { first, count, first_sequence }
+        Chunk {
+            first,
+            count,
+            first_sequence,
+        }
     }
 
     /// Adds up an acknowledged chunk.
@@ -247,7 +289,11 @@ impl Publishes {
         let late: Vec<u64> = self.open.iter().filter_map(late).collect();
         for id in late {
             let any_sent = self.open.get(&id).is_some_and(|publish| publish.any_sent);
-            let error = if any_sent { PublishError::TimedOut } else { PublishError::Overloaded };
+            let error = if any_sent {
+                PublishError::TimedOut
+            } else {
+                PublishError::Overloaded
+            };
             self.give_up(id, error);
         }
     }

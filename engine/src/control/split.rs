@@ -6,7 +6,7 @@ use ringmill_shard::pipeline::Stream;
 
 use crate::message::SubBatchHeader;
 
-/// Bytes of rows in one record at most: a core applies a record in one go, and its other work waits.
+/// Most bytes of rows in one record: a core applies a record in one go, and its other work waits.
 const CHUNK_ROWS_BYTES_MAX: usize = 128 << 10;
 
 /// The rows of a publication that one shard owns, in their order.
@@ -45,18 +45,32 @@ pub(super) fn split(stream: &Stream, rows: &[u8], shards: usize) -> Vec<(usize, 
     let row_len = stream.schema.row_len();
     let count = rows.len() / row_len;
     if shards == 1 {
-        return if count == 0 { Vec::new() } else { vec![(0, PartRows::All(count))] };
+        return if count == 0 {
+            Vec::new()
+        } else {
+            vec![(0, PartRows::All(count))]
+        };
     }
     let mut parts: Vec<Vec<u32>> = vec![Vec::new(); shards];
     for (index, row) in rows.chunks_exact(row_len).enumerate() {
         let hash = key_hash(stream.schema.canonical_bytes(row, stream.key));
         parts[shard_of(group_of(hash), shards)].push(index as u32);
     }
-    let parts = parts.into_iter().enumerate().filter(|(_, indexes)| !indexes.is_empty());
+    let parts = parts
+        .into_iter()
+        .enumerate()
+        .filter(|(_, indexes)| !indexes.is_empty());
     parts
         .map(|(shard, indexes)| {
             let whole = indexes.len() == count;
-            (shard, if whole { PartRows::All(count) } else { PartRows::Some(indexes) })
+            (
+                shard,
+                if whole {
+                    PartRows::All(count)
+                } else {
+                    PartRows::Some(indexes)
+                },
+            )
         })
         .collect()
 }
@@ -79,7 +93,10 @@ mod tests {
                 let rows = chunk_rows_max(row_len, body_bytes_max);
                 let bytes =
                     SubBatchHeader::BYTES + SubBatchHeader::offsets_bytes(rows) + rows * row_len;
-                assert!(bytes <= body_bytes_max, "{row_len} {body_bytes_max}: {bytes}");
+                assert!(
+                    bytes <= body_bytes_max,
+                    "{row_len} {body_bytes_max}: {bytes}"
+                );
             }
         }
     }

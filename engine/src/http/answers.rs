@@ -13,13 +13,23 @@ pub(super) async fn ask_all<T>(
     query: &Query,
     pick: impl Fn(Answer) -> Option<T>,
 ) -> Result<Replies<T>, Problem> {
-    let all = app.cores.query_all(query.to_bytes().to_vec()).await.map_err(read_problem)?;
+    let all = app
+        .cores
+        .query_all(query.to_bytes().to_vec())
+        .await
+        .map_err(read_problem)?;
     // Without any shard there is no answer at all, and an empty one would look like one.
     if let (true, Some(&shard)) = (all.replies.is_empty(), all.missing.first()) {
         return Err(Problem::shard_failed(shard));
     }
-    let replies = all.replies.into_iter().map(|(shard, bytes)| Ok((shard, decode(&bytes, &pick)?)));
-    Ok(Replies { replies: replies.collect::<Result<_, Problem>>()?, missing: all.missing })
+    let replies = all
+        .replies
+        .into_iter()
+        .map(|(shard, bytes)| Ok((shard, decode(&bytes, &pick)?)));
+    Ok(Replies {
+        replies: replies.collect::<Result<_, Problem>>()?,
+        missing: all.missing,
+    })
 }
 
 /// Asks one shard.
@@ -66,5 +76,9 @@ pub(super) fn scalar(scalar: &Scalar) -> Value {
 
 /// A watermark; null while there is none.
 pub(super) fn watermark(watermark_ms: i64) -> Value {
-    if watermark_ms == i64::MIN { Value::Null } else { watermark_ms.into() }
+    if watermark_ms == i64::MIN {
+        Value::Null
+    } else {
+        watermark_ms.into()
+    }
 }

@@ -42,7 +42,11 @@ pub(super) async fn get_top(
         let detail = format!("`offset` and `n` reach at most rank {TOP_MAX}");
         return Err(Problem::bad_parameter("offset", detail));
     }
-    let query = Query::Top { board: index as u16, offset: 0, n: (offset + n) as u32 };
+    let query = Query::Top {
+        board: index as u16,
+        offset: 0,
+        n: (offset + n) as u32,
+    };
     let answers = ask_all(&app, &query, |answer| match answer {
         Answer::Top(top) => Some(top),
         _ => None,
@@ -115,7 +119,11 @@ pub(super) async fn get_around(
 }
 
 fn find<'a>(pipeline: &'a Pipeline, name: &str) -> Result<(usize, &'a Board), Problem> {
-    let index = lookup("board", name, pipeline.boards.iter().map(|board| &*board.name))?;
+    let index = lookup(
+        "board",
+        name,
+        pipeline.boards.iter().map(|board| &*board.name),
+    )?;
     Ok((index, &pipeline.boards[index]))
 }
 
@@ -131,21 +139,22 @@ struct Place {
     members: u64,
 }
 
-async fn find_member(
-    app: &App,
-    index: usize,
-    board: &Board,
-    text: &str,
-) -> Result<Place, Problem> {
+async fn find_member(app: &App, index: usize, board: &Board, text: &str) -> Result<Place, Problem> {
     let field = member_field(&app.pipeline, board);
     let value = Value::parse_text(field.kind, text).map_err(|reason| {
-        let detail = format!("`{text}` is no {} ({reason}), as members of the board are", field.kind);
+        let detail = format!(
+            "`{text}` is no {} ({reason}), as members of the board are",
+            field.kind
+        );
         Problem::bad_request(detail).with("field", &*field.name)
     })?;
     let mut member = Vec::new();
     value.write_canonical(&mut member);
     let owner = shard_of(group_of(key_hash(&member)), app.cores.shards());
-    let query = Query::Member { board: index as u16, member };
+    let query = Query::Member {
+        board: index as u16,
+        member,
+    };
     let answer = ask_one(app, owner, &query, |answer| match answer {
         Answer::Member(member) => Some(member),
         _ => None,
@@ -156,15 +165,28 @@ async fn find_member(
             StatusCode::NOT_FOUND,
             "unknown-member",
             "The member is not on the board",
-            format!("no event has given `{text}` a score on the board `{}`", board.name),
+            format!(
+                "no event has given `{text}` a score on the board `{}`",
+                board.name
+            ),
         )
         .with("board", &*board.name));
     };
-    Ok(Place { owner, row, local_rank: answer.local_rank, members: answer.members })
+    Ok(Place {
+        owner,
+        row,
+        local_rank: answer.local_rank,
+        members: answer.members,
+    })
 }
 
 fn neighbours(index: usize, row: &BoardRow, above: u32, below: u32) -> Query {
-    Query::Neighbours { board: index as u16, key: row.key, above, below }
+    Query::Neighbours {
+        board: index as u16,
+        key: row.key,
+        above,
+        below,
+    }
 }
 
 async fn ask_neighbours(

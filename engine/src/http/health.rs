@@ -17,7 +17,10 @@ use crate::metrics::Counter;
 /// 200 while every shard writes; a failed one asks for a restart.
 pub(super) async fn get_healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     match app.failed_shards().as_slice() {
-        [] => Ok(reply(json!({ "status": "ok", "shards": app.cores.shards() }), false)),
+        [] => Ok(reply(
+            json!({ "status": "ok", "shards": app.cores.shards() }),
+            false,
+        )),
         failed => Err(Problem::shard_failed(failed[0]).with("failed_shards", failed.to_vec())),
     }
 }
@@ -29,10 +32,7 @@ pub(super) async fn get_readyz(State(app): State<Arc<App>>) -> Result<Response, 
     get_healthz(State(app)).await
 }
 
-pub(super) async fn get_status(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-) -> Result<Response, Problem> {
+pub(super) async fn get_status(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Problem> {
     let params = Params::read(&uri)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
@@ -150,7 +150,11 @@ fn describe_board(board: &Board, stream: &Stream) -> Value {
         (ScoreRule::Best, field) => format!("best({})", field.map_or("", name)),
         (ScoreRule::Latest, field) => format!("latest({})", field.map_or("", name)),
     };
-    let direction = if board.score.descending { "desc" } else { "asc" };
+    let direction = if board.score.descending {
+        "desc"
+    } else {
+        "asc"
+    };
     json!({
         "board": board.name,
         "from": stream.name,

@@ -50,7 +50,11 @@ pub(crate) struct GuardedListener {
 impl GuardedListener {
     pub(crate) fn new(listener: TcpListener, limits: ConnectionLimits) -> GuardedListener {
         let permits = Arc::new(Semaphore::new(limits.connections_max));
-        GuardedListener { listener, permits, limits }
+        GuardedListener {
+            listener,
+            permits,
+            limits,
+        }
     }
 }
 
@@ -60,13 +64,19 @@ impl axum::serve::Listener for GuardedListener {
 
     async fn accept(&mut self) -> (GuardedStream, SocketAddr) {
         let permits = Arc::clone(&self.permits);
-        let permit = permits.acquire_owned().await.expect("invariant: never closed");
+        let permit = permits
+            .acquire_owned()
+            .await
+            .expect("invariant: never closed");
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     // An answer is one small write; without this it may wait for the client's ack.
                     let _ = stream.set_nodelay(true);
-                    return (GuardedStream::new(stream, self.limits.clone(), permit), address);
+                    return (
+                        GuardedStream::new(stream, self.limits.clone(), permit),
+                        address,
+                    );
                 }
                 // The peer gave up already, or there is no descriptor for it: neither may spin.
                 Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
@@ -104,7 +114,13 @@ pub(crate) struct GuardedStream {
 impl GuardedStream {
     fn new(stream: TcpStream, limits: ConnectionLimits, permit: OwnedSemaphorePermit) -> Self {
         let deadline = Box::pin(tokio::time::sleep(limits.request_timeout));
-        GuardedStream { stream, phase: Phase::Idle, deadline, limits, _permit: permit }
+        GuardedStream {
+            stream,
+            phase: Phase::Idle,
+            deadline,
+            limits,
+            _permit: permit,
+        }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -119,7 +135,10 @@ impl GuardedStream {
 
     /// `Ready` when the deadline has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        self.deadline.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+        self.deadline
+            .as_mut()
+            .poll(cx)
+            .map(|()| io::ErrorKind::TimedOut.into())
     }
 
     fn poll_sent(

@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use super::App;
 use super::problem::Problem;
 use super::streams::ask_stats;
+use crate::latency::Stage;
+use crate::metrics::{CoreSnapshot, Counter, CounterKind};
 use ringmill_shard::query::Stats;
 use ringmill_shard::reject::RejectReason;
-use crate::latency::Stage;
-use crate::metrics::{Counter, CounterKind, CoreSnapshot};
 
 /// Smallest bound is 2^10 ns, about 1 microsecond.
 const BOUND_BITS_MIN: u32 = 10;
@@ -30,7 +30,10 @@ pub(super) async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response,
     write_health(&mut text, &app);
     write_counters(&mut text, &cores);
     // A core that does not answer must not hide the figures of the others, nor its own.
-    let stats = ask_stats(&app).await.map(|stats| stats.replies).unwrap_or_default();
+    let stats = ask_stats(&app)
+        .await
+        .map(|stats| stats.replies)
+        .unwrap_or_default();
     write_events(&mut text, &app, &stats);
     write_views(&mut text, &app, &stats);
     write_boards(&mut text, &app, &stats);
@@ -73,24 +76,48 @@ impl std::fmt::Display for Escaped<'_> {
 
 fn write_health(text: &mut Text, app: &App) {
     let failed = app.failed_shards();
-    text.head("ringmill_info", "gauge", "Constant 1; how this process runs");
+    text.head(
+        "ringmill_info",
+        "gauge",
+        "Constant 1; how this process runs",
+    );
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
         ("backend", &app.facts.backend),
         ("sync", &app.facts.sync_way),
     ];
     text.sample("ringmill_info", &labels, 1);
-    text.head("ringmill_shard_failed", "gauge", "1 if the log of the shard failed");
+    text.head(
+        "ringmill_shard_failed",
+        "gauge",
+        "1 if the log of the shard failed",
+    );
     for shard in 0..app.cores.shards() {
         let value = u8::from(failed.contains(&shard));
-        text.sample("ringmill_shard_failed", &[("core", &shard.to_string())], value);
+        text.sample(
+            "ringmill_shard_failed",
+            &[("core", &shard.to_string())],
+            value,
+        );
     }
-    text.head("ringmill_disk_full", "gauge", "1 while events are refused for lack of space");
+    text.head(
+        "ringmill_disk_full",
+        "gauge",
+        "1 while events are refused for lack of space",
+    );
     let full = app.disk_full.load(std::sync::atomic::Ordering::Relaxed);
     text.sample("ringmill_disk_full", &[], u8::from(full));
     text.head("ringmill_uptime_seconds", "gauge", "Time since the start");
-    text.sample("ringmill_uptime_seconds", &[], app.facts.uptime_ms() as f64 / 1e3);
-    text.head("ringmill_recovered_events", "gauge", "Events replayed at the start");
+    text.sample(
+        "ringmill_uptime_seconds",
+        &[],
+        app.facts.uptime_ms() as f64 / 1e3,
+    );
+    text.head(
+        "ringmill_recovered_events",
+        "gauge",
+        "Events replayed at the start",
+    );
     text.sample("ringmill_recovered_events", &[], app.facts.recovered_events);
 }
 
@@ -103,7 +130,11 @@ fn write_counters(text: &mut Text, cores: &[CoreSnapshot]) {
         let name = format!("ringmill_{}{suffix}", counter.name());
         text.head(&name, kind, counter.meaning());
         for (core, snapshot) in cores.iter().enumerate() {
-            text.sample(&name, &[("core", &core.to_string())], snapshot.counter(counter));
+            text.sample(
+                &name,
+                &[("core", &core.to_string())],
+                snapshot.counter(counter),
+            );
         }
     }
 }
@@ -123,33 +154,58 @@ fn write_each<'a>(
     for (shard, stats) in stats {
         let core = shard.to_string();
         for (index, object) in objects.iter().enumerate() {
-            text.sample(name, &[("core", &core), (label, object)], value(stats, index));
+            text.sample(
+                name,
+                &[("core", &core), (label, object)],
+                value(stats, index),
+            );
         }
     }
 }
 
 fn write_events(text: &mut Text, app: &App, stats: &ShardStats) {
-    let streams: Vec<&str> = app.pipeline.streams.iter().map(|stream| &*stream.name).collect();
+    let streams: Vec<&str> = app
+        .pipeline
+        .streams
+        .iter()
+        .map(|stream| &*stream.name)
+        .collect();
     let label = ("stream", &*streams);
     let name = "ringmill_stream_events_accepted_total";
     let head = (name, "counter", "Events that took effect");
-    write_each(text, head, stats, label, |s, i| s.counters.streams[i].accepted.into());
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.streams[i].accepted.into()
+    });
     let name = "ringmill_stream_events_duplicate_total";
-    let head = (name, "counter", "Events refused as stored already, since the start");
-    write_each(text, head, stats, label, |s, i| s.counters.streams[i].duplicates.into());
+    let head = (
+        name,
+        "counter",
+        "Events refused as stored already, since the start",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.streams[i].duplicates.into()
+    });
     let name = "ringmill_stream_events_rejected_total";
     text.head(name, "counter", "Events refused for their content");
     for (shard, stats) in stats {
         let core = shard.to_string();
         for (stream, counters) in streams.iter().zip(&stats.counters.streams) {
             for reason in RejectReason::ALL {
-                let labels = [("core", &*core), ("stream", stream), ("reason", reason.name())];
+                let labels = [
+                    ("core", &*core),
+                    ("stream", stream),
+                    ("reason", reason.name()),
+                ];
                 text.sample(name, &labels, counters.rejected[reason.index()]);
             }
         }
     }
     let name = "ringmill_stream_watermark_ms";
-    text.head(name, "gauge", "Watermark in effect, ms since the epoch; absent while there is none");
+    text.head(
+        name,
+        "gauge",
+        "Watermark in effect, ms since the epoch; absent while there is none",
+    );
     for (shard, stats) in stats {
         for (stream, watermark_ms) in streams.iter().zip(&stats.watermarks_ms) {
             if *watermark_ms != i64::MIN {
@@ -160,31 +216,72 @@ fn write_events(text: &mut Text, app: &App, stats: &ShardStats) {
     }
     text.head("ringmill_producers", "gauge", "Producers known");
     for (shard, stats) in stats {
-        text.sample("ringmill_producers", &[("core", &shard.to_string())], stats.producers);
+        text.sample(
+            "ringmill_producers",
+            &[("core", &shard.to_string())],
+            stats.producers,
+        );
     }
 }
 
 fn write_views(text: &mut Text, app: &App, stats: &ShardStats) {
     let views: Vec<&str> = app.pipeline.views.iter().map(|view| &*view.name).collect();
     let label = ("view", &*views);
-    let head = ("ringmill_view_late_total", "counter", "Events too late for their window");
-    write_each(text, head, stats, label, |s, i| s.counters.views[i].late.into());
-    let head = ("ringmill_view_windows_open", "gauge", "Windows that still take events");
-    write_each(text, head, stats, label, |s, i| s.counters.views[i].open_windows.into());
-    let head = ("ringmill_view_windows_closed", "gauge", "Final windows that can be read");
-    write_each(text, head, stats, label, |s, i| s.counters.views[i].closed_windows.into());
-    let head = ("ringmill_view_groups", "gauge", "Groups in all readable windows");
-    write_each(text, head, stats, label, |s, i| s.counters.views[i].groups.into());
+    let head = (
+        "ringmill_view_late_total",
+        "counter",
+        "Events too late for their window",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.views[i].late.into()
+    });
+    let head = (
+        "ringmill_view_windows_open",
+        "gauge",
+        "Windows that still take events",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.views[i].open_windows.into()
+    });
+    let head = (
+        "ringmill_view_windows_closed",
+        "gauge",
+        "Final windows that can be read",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.views[i].closed_windows.into()
+    });
+    let head = (
+        "ringmill_view_groups",
+        "gauge",
+        "Groups in all readable windows",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.views[i].groups.into()
+    });
 }
 
 fn write_boards(text: &mut Text, app: &App, stats: &ShardStats) {
-    let boards: Vec<&str> = app.pipeline.boards.iter().map(|board| &*board.name).collect();
+    let boards: Vec<&str> = app
+        .pipeline
+        .boards
+        .iter()
+        .map(|board| &*board.name)
+        .collect();
     let label = ("board", &*boards);
     let head = ("ringmill_board_members", "gauge", "Members on the board");
-    write_each(text, head, stats, label, |s, i| s.counters.boards[i].members.into());
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.boards[i].members.into()
+    });
     let name = "ringmill_board_overflow_total";
-    let head = (name, "counter", "Events left out because the score would leave its type");
-    write_each(text, head, stats, label, |s, i| s.counters.boards[i].overflow.into());
+    let head = (
+        name,
+        "counter",
+        "Events left out because the score would leave its type",
+    );
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.boards[i].overflow.into()
+    });
 }
 
 fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {
@@ -200,7 +297,11 @@ fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {
                 let bound_ns = 1u64 << bits;
                 let le = seconds(u128::from(bound_ns));
                 let labels = [labels[0], labels[1], ("le", &*le)];
-                text.sample(&format!("{name}_bucket"), &labels, recorded.count_below(bound_ns));
+                text.sample(
+                    &format!("{name}_bucket"),
+                    &labels,
+                    recorded.count_below(bound_ns),
+                );
             }
             let last = [labels[0], labels[1], ("le", "+Inf")];
             text.sample(&format!("{name}_bucket"), &last, count);
@@ -209,7 +310,11 @@ fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {
         }
     }
     let name = "ringmill_unattributed_seconds";
-    text.head(name, "gauge", "Total time that no stage accounts for; near 0");
+    text.head(
+        name,
+        "gauge",
+        "Total time that no stage accounts for; near 0",
+    );
     for (core, snapshot) in cores.iter().enumerate() {
         let value = snapshot.unattributed_ns() as f64 / 1e9;
         text.sample(name, &[("core", &core.to_string())], value);

@@ -59,7 +59,10 @@ pub(crate) struct RowShare {
 
 impl RowBudget {
     pub(crate) fn share(&self) -> RowShare {
-        RowShare { budget: self.clone(), bytes: 0 }
+        RowShare {
+            budget: self.clone(),
+            bytes: 0,
+        }
     }
 }
 
@@ -100,7 +103,11 @@ pub(crate) struct Rows {
 impl Rows {
     /// The line, from 1, that row `index` came from.
     pub(crate) fn line(&self, index: usize) -> usize {
-        index + 1 + self.blanks.partition_point(|&before| before as usize <= index)
+        index
+            + 1
+            + self
+                .blanks
+                .partition_point(|&before| before as usize <= index)
     }
 }
 
@@ -115,7 +122,11 @@ pub(crate) async fn read_rows(
     if announced > limits.body_bytes_max as u64 {
         return Err(body_too_large(limits));
     }
-    let mut pieces = Pieces { body, bytes: 0, deadline: Instant::now() + limits.body_timeout };
+    let mut pieces = Pieces {
+        body,
+        bytes: 0,
+        deadline: Instant::now() + limits.body_timeout,
+    };
     let mut lines = Lines::new(schema, limits, share);
     let mut outcome = Ok(());
     while let Some(piece) = pieces.next(limits).await? {
@@ -130,8 +141,10 @@ pub(crate) async fn read_rows(
 
 fn body_too_large(limits: &BodyLimits) -> Problem {
     let most = limits.body_bytes_max;
-    Problem::too_large(format!("a body has at most {most} bytes; send several requests"))
-        .with("limit_bytes", most)
+    Problem::too_large(format!(
+        "a body has at most {most} bytes; send several requests"
+    ))
+    .with("limit_bytes", most)
 }
 
 /// The body, piece by piece, on the clock.
@@ -188,8 +201,18 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(schema: &'a Schema, limits: &'a BodyLimits, share: RowShare) -> Lines<'a> {
-        let rows = Rows { bytes: Vec::new(), count: 0, blanks: Vec::new(), _share: share };
-        Lines { schema, limits, rows, partial: Vec::new() }
+        let rows = Rows {
+            bytes: Vec::new(),
+            count: 0,
+            blanks: Vec::new(),
+            _share: share,
+        };
+        Lines {
+            schema,
+            limits,
+            rows,
+            partial: Vec::new(),
+        }
     }
 
     fn feed(&mut self, mut piece: &[u8]) -> Result<(), Problem> {
@@ -242,12 +265,18 @@ impl<'a> Lines<'a> {
             return Err(Problem::too_large(detail).with("limit_events", most));
         }
         if !self.rows._share.grow_to(end, self.limits.rows_bytes_total) {
-            return Err(Problem::overloaded("too many events are being posted at once"));
+            return Err(Problem::overloaded(
+                "too many events are being posted at once",
+            ));
         }
         self.rows.bytes.resize(end, 0);
         ndjson::parse_line(self.schema, line, &mut self.rows.bytes[start..]).map_err(|error| {
             let number = self.rows.line(self.rows.count);
-            let ndjson::LineError { field, reason, message } = error;
+            let ndjson::LineError {
+                field,
+                reason,
+                message,
+            } = error;
             Problem::new(
                 StatusCode::BAD_REQUEST,
                 "malformed-event",

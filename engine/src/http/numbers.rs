@@ -9,7 +9,9 @@ const EXACT_MAX: u64 = 1 << 53;
 pub(crate) fn large_to_text(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            let magnitude = number
+                .as_u64()
+                .or_else(|| number.as_i64().map(i64::unsigned_abs));
             if magnitude.is_some_and(|magnitude| magnitude > EXACT_MAX) {
                 *value = Value::String(number.to_string());
             }

@@ -25,7 +25,11 @@ pub(super) async fn refuse_foreign(request: Request, next: Next) -> Response {
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     let Some(origin) = text(header::ORIGIN) else {
         return false;
     };
@@ -46,11 +50,20 @@ mod tests {
             pairs.iter().map(pair).collect::<HeaderMap>()
         };
         assert!(!is_foreign(&headers(&[("host", "127.0.0.1:7401")])));
-        let own = [("host", "127.0.0.1:7401"), ("origin", "http://127.0.0.1:7401")];
+        let own = [
+            ("host", "127.0.0.1:7401"),
+            ("origin", "http://127.0.0.1:7401"),
+        ];
         assert!(!is_foreign(&headers(&own)));
-        let foreign = [("host", "127.0.0.1:7401"), ("origin", "https://example.org")];
+        let foreign = [
+            ("host", "127.0.0.1:7401"),
+            ("origin", "https://example.org"),
+        ];
         assert!(is_foreign(&headers(&foreign)));
-        assert!(is_foreign(&headers(&[("host", "127.0.0.1:7401"), ("origin", "null")])));
+        assert!(is_foreign(&headers(&[
+            ("host", "127.0.0.1:7401"),
+            ("origin", "null")
+        ])));
         assert!(is_foreign(&headers(&[("origin", "http://127.0.0.1:7401")])));
     }
 }

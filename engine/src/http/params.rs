@@ -18,7 +18,11 @@ impl Params {
     pub(crate) fn read(uri: &Uri) -> Result<Params, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| Problem::bad_request(format!("the query of the URL: {error}")))?;
-        let mut params = Params { pairs, known: Vec::new(), numbers_as_text: false };
+        let mut params = Params {
+            pairs,
+            known: Vec::new(),
+            numbers_as_text: false,
+        };
         params.numbers_as_text = match params.take("numbers")?.as_deref() {
             None | Some("json") => false,
             Some("text") => true,
@@ -92,7 +96,14 @@ mod tests {
     fn counts_have_bounds_and_defaults() {
         assert_eq!(read("/x").take_count("n", 10, 1, 100).unwrap(), 10);
         assert_eq!(read("/x?n=100").take_count("n", 10, 1, 100).unwrap(), 100);
-        for bad in ["/x?n=0", "/x?n=101", "/x?n=-1", "/x?n=", "/x?n=1e3", "/x?n=1&n=2"] {
+        for bad in [
+            "/x?n=0",
+            "/x?n=101",
+            "/x?n=-1",
+            "/x?n=",
+            "/x?n=1e3",
+            "/x?n=1&n=2",
+        ] {
             let problem = read(bad).take_count("n", 10, 1, 100).unwrap_err();
             assert_eq!(problem.name(), "bad-parameter", "{bad}");
         }
@@ -103,7 +114,11 @@ mod tests {
         let mut params = read("/x?ofset=3");
         params.take_count("offset", 0, 0, 9).unwrap();
         let problem = params.finish().unwrap_err();
-        assert!(problem.detail().contains("did you mean `offset`"), "{}", problem.detail());
+        assert!(
+            problem.detail().contains("did you mean `offset`"),
+            "{}",
+            problem.detail()
+        );
         assert!(Params::read(&"/x?numbers=words".parse().unwrap()).is_err());
         assert!(read("/x?numbers=text").numbers_as_text);
     }

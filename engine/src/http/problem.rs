@@ -80,7 +80,12 @@ impl Problem {
 
     /// 400: a parameter, header or path that cannot be read.
     pub fn bad_request(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The request is malformed", detail)
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request is malformed",
+            detail,
+        )
     }
 
     /// 400: a parameter with a value that is out of place.
@@ -105,10 +110,15 @@ impl Problem {
             Some(nearest) => format!("there is no {kind} `{name}`; did you mean `{nearest}`?"),
             None => format!("there is no {kind} `{name}`"),
         };
-        Problem::new(StatusCode::NOT_FOUND, "unknown-name", "The name is not known", detail)
-            .with("kind", kind)
-            .with("name", name)
-            .with_some("nearest", nearest)
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown-name",
+            "The name is not known",
+            detail,
+        )
+        .with("kind", kind)
+        .with("name", name)
+        .with_some("nearest", nearest)
     }
 
     /// 413: a body, line or number of events beyond a limit.
@@ -173,7 +183,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Content { name, title, status, detail, members, retry_after_s, allow } = *self.0;
+        let Content {
+            name,
+            title,
+            status,
+            detail,
+            members,
+            retry_after_s,
+            allow,
+        } = *self.0;
         let mut body = Map::new();
         body.insert("type".to_owned(), format!("{TYPE_PREFIX}{name}").into());
         body.insert("title".to_owned(), title.into());

@@ -43,9 +43,9 @@ impl Producers {
                 self.forget_unused();
                 Ok(turn)
             }
-            Err(_) => {
-                Err(Problem::overloaded("another request of the same producer is under way"))
-            }
+            Err(_) => Err(Problem::overloaded(
+                "another request of the same producer is under way",
+            )),
         }
     }
 

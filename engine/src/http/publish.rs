@@ -43,7 +43,11 @@ pub(super) async fn post_events(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let index = lookup("stream", &path(name)?, app.pipeline.streams.iter().map(|s| &*s.name))?;
+    let index = lookup(
+        "stream",
+        &path(name)?,
+        app.pipeline.streams.iter().map(|s| &*s.name),
+    )?;
     let params = Params::read(&uri)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
@@ -61,7 +65,9 @@ pub(super) async fn post_events(
             }
         }
     });
-    let outcome = publishing.await.map_err(|_| unknown_outcome("the publication was cut off"))?;
+    let outcome = publishing
+        .await
+        .map_err(|_| unknown_outcome("the publication was cut off"))?;
     Ok(reply(outcome?, numbers_as_text))
 }
 
@@ -85,7 +91,12 @@ fn read_headers(headers: &HeaderMap) -> Result<Option<Numbered>, Problem> {
     let (name, sequence) = match (producer, sequence) {
         (Some(name), Some(sequence)) => (name, sequence),
         (None, None) if epoch.is_none() => return Ok(None),
-        (None, _) => return Err(bad_header(PRODUCER, "is missing beside the sequence or epoch")),
+        (None, _) => {
+            return Err(bad_header(
+                PRODUCER,
+                "is missing beside the sequence or epoch",
+            ));
+        }
         (Some(_), None) => return Err(bad_header(SEQUENCE, "is missing beside the producer")),
     };
     if check_producer_name(name).is_err() {
@@ -96,9 +107,15 @@ fn read_headers(headers: &HeaderMap) -> Result<Option<Numbered>, Problem> {
     let sequence = sequence.ok_or_else(|| bad_header(SEQUENCE, "is a number from 1"))?;
     let epoch = match epoch {
         None => 0,
-        Some(text) => text.parse().map_err(|_| bad_header(EPOCH, "is a number below 2^32"))?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| bad_header(EPOCH, "is a number below 2^32"))?,
     };
-    Ok(Some(Numbered { name: name.to_owned(), sequence, epoch }))
+    Ok(Some(Numbered {
+        name: name.to_owned(),
+        sequence,
+        epoch,
+    }))
 }
 
 fn bad_header(name: &str, rule: &str) -> Problem {
@@ -122,20 +139,28 @@ async fn publish_numbered(
     rows: Rows,
     numbered: Numbered,
 ) -> Result<Value, Problem> {
-    let Numbered { name, sequence, epoch } = numbered;
+    let Numbered {
+        name,
+        sequence,
+        epoch,
+    } = numbered;
     let producer = ProducerId::of_name(&name).0;
     let count = rows.count as u64;
     let last = sequence.checked_add(count.saturating_sub(1));
     let last = last.ok_or_else(|| bad_header(SEQUENCE, "leaves no room for the lines"))?;
     let mut turn = app.producers.turn(producer).await?;
-    let known = Known::ask(app, producer, epoch).await?;
+    let known = Known::ask(app, &name, epoch).await?;
     known.check(sequence, epoch)?;
     let epoch = known.epoch.max(epoch);
     known.confirm(epoch, &mut turn);
     let mut published = Published::default();
     let mut blame = rows;
     if count > 0 {
-        let source = Source::Named { producer, epoch, first_sequence: sequence };
+        let source = Source::Named {
+            producer,
+            epoch,
+            first_sequence: sequence,
+        };
         (published, blame) = publish(app, index, blame, source).await?;
         if sequence <= turn.through.saturating_add(1) {
             turn.through = turn.through.max(last);
@@ -160,23 +185,45 @@ struct Known {
 }
 
 impl Known {
-    async fn ask(app: &App, producer: u128, epoch: u32) -> Result<Known, Problem> {
-        let told = app.cores.ask_all(producer, epoch).await.map_err(|error| match error {
-            ReadError::ShardFailed { shard } => Problem::shard_failed(shard),
-            ReadError::ShuttingDown => Problem::shutting_down(),
-            ReadError::Timeout { .. } => {
-                Problem::overloaded("the shards did not answer in time; nothing was stored")
-            }
-        })?;
+    async fn ask(app: &App, name: &str, epoch: u32) -> Result<Known, Problem> {
+        let told = app
+            .cores
+            .ask_all(name, epoch)
+            .await
+            .map_err(|error| match error {
+                ReadError::ShardFailed { shard } => Problem::shard_failed(shard),
+                ReadError::ShuttingDown => Problem::shutting_down(),
+                ReadError::Timeout { .. } => {
+                    Problem::overloaded("the shards did not answer in time; nothing was stored")
+                }
+            })?;
         let missing = told.missing.first().copied();
-        let epoch = told.replies.iter().map(|(_, tell)| tell.epoch).max().unwrap_or(0);
+        let epoch = told
+            .replies
+            .iter()
+            .map(|(_, tell)| tell.epoch)
+            .max()
+            .unwrap_or(0);
         let last = |(_, tell): &(usize, crate::message::ProducerTell)| {
-            if tell.epoch == epoch { tell.last_sequence } else { 0 }
+            if tell.epoch == epoch {
+                tell.last_sequence
+            } else {
+                0
+            }
         };
         let lasts = || told.replies.iter().map(last);
         let highest = lasts().max().unwrap_or(0);
-        let lowest = if missing.is_none() { lasts().min().unwrap_or(0) } else { 0 };
-        Ok(Known { epoch, highest, lowest, missing })
+        let lowest = if missing.is_none() {
+            lasts().min().unwrap_or(0)
+        } else {
+            0
+        };
+        Ok(Known {
+            epoch,
+            highest,
+            lowest,
+            missing,
+        })
     }
 
     fn check(&self, sequence: u64, epoch: u32) -> Result<(), Problem> {
@@ -219,7 +266,11 @@ async fn publish(
     source: Source,
 ) -> Result<(Published, Rows), Problem> {
     let bytes = std::mem::take(&mut rows.bytes);
-    let publication = Publication { stream: index, source, rows: bytes };
+    let publication = Publication {
+        stream: index,
+        source,
+        rows: bytes,
+    };
     match app.cores.publish(publication).await {
         Ok(published) => Ok((published, rows)),
         Err(PublishError::OutcomeUnknown { shard }) => {
@@ -230,9 +281,9 @@ async fn publish(
         Err(PublishError::DiskFull { .. }) => Err(app.disk_full()),
         Err(PublishError::Fenced) => Err(fenced(None)),
         Err(PublishError::ShuttingDown) => Err(Problem::shutting_down()),
-        Err(PublishError::Overloaded) => {
-            Err(Problem::overloaded("no shard took the events in time; nothing was stored"))
-        }
+        Err(PublishError::Overloaded) => Err(Problem::overloaded(
+            "no shard took the events in time; nothing was stored",
+        )),
     }
 }
 
@@ -282,14 +333,21 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn headers_come_together_or_not_at_all() {
         assert_eq!(read_headers(&headers(&[])).unwrap(), None);
         let full = headers(&[(PRODUCER, "till-7"), (SEQUENCE, "12"), (EPOCH, "3")]);
-        let expected = Numbered { name: "till-7".to_owned(), sequence: 12, epoch: 3 };
+        let expected = Numbered {
+            name: "till-7".to_owned(),
+            sequence: 12,
+            epoch: 3,
+        };
         assert_eq!(read_headers(&full).unwrap(), Some(expected));
         for bad in [
             &[(PRODUCER, "a")][..],
@@ -302,9 +360,16 @@ mod tests {
             &[(PRODUCER, ""), (SEQUENCE, "1")],
             &[(PRODUCER, "a"), (SEQUENCE, "1"), (EPOCH, "4294967296")],
         ] {
-            assert_eq!(read_headers(&headers(bad)).unwrap_err().name(), "bad-header", "{bad:?}");
+            assert_eq!(
+                read_headers(&headers(bad)).unwrap_err().name(),
+                "bad-header",
+                "{bad:?}"
+            );
         }
         let zipped = headers(&[("content-encoding", "gzip")]);
-        assert_eq!(read_headers(&zipped).unwrap_err().name(), "unsupported-encoding");
+        assert_eq!(
+            read_headers(&zipped).unwrap_err().name(),
+            "unsupported-encoding"
+        );
     }
 }

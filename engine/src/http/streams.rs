@@ -49,20 +49,43 @@ pub(super) async fn get_stream(
     for (_, shard) in &stats.replies {
         add(&mut total, &shard.counters.streams[index]);
     }
-    let rejected = RejectReason::ALL.iter().filter(|reason| total.rejected[reason.index()] > 0);
+    let rejected = RejectReason::ALL
+        .iter()
+        .filter(|reason| total.rejected[reason.index()] > 0);
     let by_reason: Map<String, Value> = rejected
-        .map(|reason| (reason.name().to_owned(), total.rejected[reason.index()].into()))
+        .map(|reason| {
+            (
+                reason.name().to_owned(),
+                total.rejected[reason.index()].into(),
+            )
+        })
         .collect();
     body["accepted"] = total.accepted.into();
     body["duplicates"] = total.duplicates.into();
     body["rejected"] = total.rejected.iter().sum::<u64>().into();
     body["rejected_by_reason"] = by_reason.into();
-    let least = stats.replies.iter().map(|(_, shard)| shard.watermarks_ms[index]).min();
+    let least = stats
+        .replies
+        .iter()
+        .map(|(_, shard)| shard.watermarks_ms[index])
+        .min();
     body["watermark_ms"] = watermark(least.unwrap_or(i64::MIN));
     let of_stream = |view: &&ringmill_shard::pipeline::View| view.stream == index;
-    body["views"] = names(app.pipeline.views.iter().filter(of_stream).map(|view| &view.name));
+    body["views"] = names(
+        app.pipeline
+            .views
+            .iter()
+            .filter(of_stream)
+            .map(|view| &view.name),
+    );
     let of_stream = |board: &&ringmill_shard::pipeline::Board| board.stream == index;
-    body["boards"] = names(app.pipeline.boards.iter().filter(of_stream).map(|board| &board.name));
+    body["boards"] = names(
+        app.pipeline
+            .boards
+            .iter()
+            .filter(of_stream)
+            .map(|board| &board.name),
+    );
     body["shards"] = app.cores.shards().into();
     missing(&mut body, &stats.missing);
     Ok(reply(body, numbers_as_text))
@@ -73,7 +96,11 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Value {
 }
 
 fn find(app: &App, name: &str) -> Result<usize, Problem> {
-    lookup("stream", name, app.pipeline.streams.iter().map(|stream| &*stream.name))
+    lookup(
+        "stream",
+        name,
+        app.pipeline.streams.iter().map(|stream| &*stream.name),
+    )
 }
 
 fn add(total: &mut StreamCounters, shard: &StreamCounters) {
@@ -94,7 +121,10 @@ pub(super) async fn get_rejected(
     let n = params.take_count("n", REJECTED_DEFAULT, 1, REJECTED_MAX)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
-    let query = Query::Rejected { stream: index as u16, n: n as u32 };
+    let query = Query::Rejected {
+        stream: index as u16,
+        n: n as u32,
+    };
     let answers = ask_all(&app, &query, |answer| match answer {
         Answer::Rejected(rejected) => Some(rejected),
         _ => None,
@@ -110,8 +140,10 @@ pub(super) async fn get_rejected(
     });
     events.truncate(n);
     let stream = &app.pipeline.streams[index];
-    let rows: Vec<Value> =
-        events.iter().map(|(shard, event)| rejected_json(&stream.schema, *shard, event)).collect();
+    let rows: Vec<Value> = events
+        .iter()
+        .map(|(shard, event)| rejected_json(&stream.schema, *shard, event))
+        .collect();
     let mut body = json!({
         "stream": stream.name,
         "rows": rows,
@@ -165,8 +197,15 @@ pub(super) async fn get_producer(
     };
     let highest = views.iter().map(last).max().unwrap_or(0);
     let whole = answers.missing.is_empty();
-    let lowest = if whole { views.iter().map(last).min().unwrap_or(0) } else { 0 };
-    let confirmed = app.producers.confirmed(id).filter(|confirmed| confirmed.epoch == epoch);
+    let lowest = if whole {
+        views.iter().map(last).min().unwrap_or(0)
+    } else {
+        0
+    };
+    let confirmed = app
+        .producers
+        .confirmed(id)
+        .filter(|confirmed| confirmed.epoch == epoch);
     let through = confirmed.map_or(lowest, |confirmed| confirmed.through.max(lowest));
     let sum = |of: fn(&ProducerView) -> u64| known.iter().map(of).sum::<u64>();
     let mut body = json!({

@@ -64,7 +64,10 @@ fn take_picks(
     params: &mut Params,
 ) -> Result<Vec<Option<String>>, Problem> {
     let fields = &schema(pipeline, view).fields;
-    view.group.iter().map(|field| params.take(&fields[*field].name)).collect()
+    view.group
+        .iter()
+        .map(|field| params.take(&fields[*field].name))
+        .collect()
 }
 
 fn read_ask<'a>(
@@ -96,7 +99,13 @@ fn read_ask<'a>(
             Problem::bad_parameter("after", "`after` is the `next` of an earlier answer")
         })?),
     };
-    Ok(Ask { from_ms, to_ms, limit, after, picks })
+    Ok(Ask {
+        from_ms,
+        to_ms,
+        limit,
+        after,
+        picks,
+    })
 }
 
 fn take_time(params: &mut Params, name: &str, default: i64) -> Result<i64, Problem> {
@@ -117,7 +126,11 @@ async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json
     let mut rows = Vec::new();
     for round in 1.. {
         let room = ask.limit - rows.len();
-        let limit = if ask.picks.is_empty() { room } else { PICK_ROWS };
+        let limit = if ask.picks.is_empty() {
+            room
+        } else {
+            PICK_ROWS
+        };
         let query = Query::Windows {
             view: index as u16,
             from_ms: ask.from_ms,
@@ -131,7 +144,11 @@ async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json
         })
         .await?;
         let whole = answers.missing.is_empty();
-        let windows = answers.replies.into_iter().map(|(_, windows)| windows).collect();
+        let windows = answers
+            .replies
+            .into_iter()
+            .map(|(_, windows)| windows)
+            .collect();
         let mut page = merge_windows(&app.pipeline, index, windows, limit);
         // A failed shard may hold events of any window.
         page.rows.iter_mut().for_each(|row| row.is_final &= whole);
@@ -185,7 +202,10 @@ fn pick(
         object.insert("final".to_owned(), row.is_final.into());
         rows.push(object.into());
         if rows.len() == ask.limit && nth + 1 < page.rows.len() {
-            return Ok(Some(WindowCursor { start_ms: row.start_ms, group: row.group.clone() }));
+            return Ok(Some(WindowCursor {
+                start_ms: row.start_ms,
+                group: row.group.clone(),
+            }));
         }
     }
     Ok(page.next.clone())
@@ -194,7 +214,10 @@ fn pick(
 /// `START.GROUP` with the group in hexadecimal.
 fn write_cursor(cursor: &WindowCursor) -> String {
     let mut text = format!("{}.", cursor.start_ms);
-    cursor.group.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+    cursor
+        .group
+        .iter()
+        .for_each(|byte| text.push_str(&format!("{byte:02x}")));
     text
 }
 
@@ -205,7 +228,10 @@ fn read_cursor(text: &str) -> Option<WindowCursor> {
         return None;
     }
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).ok();
-    let group = (0..hex.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    let group = (0..hex.len())
+        .step_by(2)
+        .map(byte)
+        .collect::<Option<Vec<u8>>>()?;
     Some(WindowCursor { start_ms, group })
 }
 
@@ -215,10 +241,19 @@ mod tests {
 
     #[test]
     fn cursors_read_back_and_anything_else_is_refused() {
-        let cursor = WindowCursor { start_ms: -60_000, group: vec![0, 255, 16] };
+        let cursor = WindowCursor {
+            start_ms: -60_000,
+            group: vec![0, 255, 16],
+        };
         assert_eq!(write_cursor(&cursor), "-60000.00ff10");
         assert_eq!(read_cursor("-60000.00ff10"), Some(cursor));
-        assert_eq!(read_cursor("5."), Some(WindowCursor { start_ms: 5, group: Vec::new() }));
+        assert_eq!(
+            read_cursor("5."),
+            Some(WindowCursor {
+                start_ms: 5,
+                group: Vec::new()
+            })
+        );
         for bad in ["", ".", "5", "x.00", "5.0", "5.0g", "5.+1", "5.\u{e9}"] {
             assert_eq!(read_cursor(bad), None, "{bad}");
         }
