@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::layout::FORMAT_VERSION;
-use crate::recovery::Evidence;
+use crate::recovery::{Evidence, Next};
 
 /// An error of the layer above while it applied a replayed entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,9 +111,10 @@ pub enum StorageError {
     /// The log ends where it must not.
     #[error(
         "{path}: damage at offset {offset}: the log is valid through frame {sequence} (LSN \
-         {lsn}), then {found}, although {evidence}. Nothing was changed; acknowledged entries \
+         {lsn}), then {found_text}, although {evidence}. Nothing was changed; acknowledged entries \
          after LSN {lsn} are affected. Run `ringmill log verify` on a copy and restore from a \
-         backup"
+         backup",
+        found_text = found.describe()
     )]
     Corrupt {
         /// Segment.
@@ -125,9 +126,21 @@ pub enum StorageError {
         /// Last valid entry.
         lsn: u64,
         /// What stands there.
-        found: &'static str,
+        found: Next,
         /// What proves that there was more.
         evidence: Evidence,
+    },
+
+    /// A log that was left behind for good does not end with a clean close.
+    #[error(
+        "{path}: the log of an earlier layout of this store was not closed in order (it ends with \
+         frame {sequence}); nothing was changed. Restore the directory from a backup"
+    )]
+    NotClosed {
+        /// Directory of the stream.
+        path: PathBuf,
+        /// Last valid frame.
+        sequence: u64,
     },
 
     /// A frame is whole, yet its entries are not well formed.
@@ -206,6 +219,7 @@ impl StorageError {
             StorageError::Missing { .. }
                 | StorageError::SlotsDamaged { .. }
                 | StorageError::Corrupt { .. }
+                | StorageError::NotClosed { .. }
                 | StorageError::Malformed { .. }
                 | StorageError::Identity { .. }
                 | StorageError::Version { .. }

@@ -20,7 +20,7 @@ mod marker;
 mod options;
 mod start;
 
-pub(crate) use start::read_mark;
+pub(crate) use start::{check_identity, read_mark};
 
 pub use options::{FlushPolicy, FrameDone, LogIdentity, LogOptions, Lsn};
 
@@ -374,13 +374,10 @@ impl<D: Disk> Log<D> {
 
     /// Ends the log as a writer, at once and for good.
     fn fail(&mut self, action: &'static str, flight: &Flight, message: &str) {
-        let (file, offset) = flight.place();
-        let segments = self.ready.iter().chain([&self.active]);
-        let segment = segments.into_iter().find(|segment| segment.file == file);
         self.fail_at(Failure {
-            path: segment.map_or_else(|| self.dir.clone(), |segment| segment.path.clone()),
+            path: flight.segment(&self.active).path.clone(),
             action,
-            offset,
+            offset: flight.offset(),
             first_sequence: self.durable.sequence + 1,
             last_sequence: flight.last_sequence(self.written),
             message: message.to_owned(),

@@ -18,11 +18,12 @@ pub(crate) use reader::read_whole;
 pub use scan::Replay;
 
 /// What stands where the next frame, or the header of the next segment, would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     /// The next link of the chain, whole.
     Whole,
     /// Zeros, or for a segment no such file.
+    #[default]
     Zero,
     /// A valid header of an earlier use of this file.
     LowerSegment,
@@ -159,6 +160,8 @@ pub struct RecoveryReport {
     pub last_lsn: u64,
     /// The last frame is a clean close.
     pub closed_cleanly: bool,
+    /// What stood behind the last frame.
+    pub end: Next,
     /// Something was being written at the end and was cut off.
     pub torn: bool,
     /// Whole frames behind the end that were never flushed and were cut off with it: possible

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::log::{LogIdentity, read_mark};
-use crate::mark::Mark;
+use crate::log::{LogIdentity, check_identity, read_mark};
+use crate::mark::{Mark, mark_path};
 use crate::recovery::scan::{Access, Scan};
 use crate::recovery::{RecoveryReport, Replay};
 use crate::slots::Newest;
@@ -35,10 +35,7 @@ pub fn read_dir<D: Disk>(
     dir: &Path,
     replay: Replay<'_>,
 ) -> Result<VerifyReport, StorageError> {
-    let Newest::<Mark> {
-        slot: mark,
-        invalid,
-    } = read_mark(disk, dir)?;
+    let Newest::<Mark> { slot: mark, invalid } = read_mark(disk, dir)?;
     let names = disk.list(dir).map_err(StorageError::io("list", dir))?;
     let mut scan = Scan::new(dir, mark, Access::ReadOnly, 0, &names);
     scan.report.mark_slots_invalid = invalid;
@@ -48,11 +45,26 @@ pub fn read_dir<D: Disk>(
     }
     walked?;
     Ok(VerifyReport {
-        identity: LogIdentity {
-            log_id: mark.log_id,
-            stream: mark.stream,
-        },
+        identity: LogIdentity { log_id: mark.log_id, stream: mark.stream },
         marked_sequence: mark.durable_sequence,
         recovery: scan.report,
     })
+}
+
+/// Replays the log of an earlier layout, which is never written again: it must have been closed
+/// in order ([`crate::log::Log::close`]) before the next epoch began, so nothing needs repair.
+pub fn replay_closed<D: Disk>(
+    disk: &mut D,
+    dir: &Path,
+    identity: LogIdentity,
+    replay: Replay<'_>,
+) -> Result<VerifyReport, StorageError> {
+    let Newest::<Mark> { slot: mark, .. } = read_mark(disk, dir)?;
+    check_identity(&mark_path(dir), identity, &mark)?;
+    let report = read_dir(disk, dir, replay)?;
+    let sequence = report.recovery.last_sequence;
+    if report.recovery.closed_cleanly && mark.clean && report.marked_sequence == sequence {
+        return Ok(report);
+    }
+    Err(StorageError::NotClosed { path: dir.to_path_buf(), sequence })
 }

@@ -1,6 +1,6 @@
 //! Every bit of a small log is flipped: what is handed out is right, or the log does not open.
 //!
-//! By default every bit of headers and entries and every 61st bit of padding and unused blocks;
+//! By default every bit of headers and entries (every third of the crashed log) and every 61st bit of padding and unused blocks;
 //! `RINGMILL_FLIP_ALL=1` takes every bit of every file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -85,7 +85,9 @@ fn flip_all(clean: bool) -> Counts {
     assert_eq!(entries.len() as u64, ENTRIES);
     let mut counts = Counts::default();
     for (path, bytes) in &files {
-        for bit in bits(bytes) {
+        // The closed log takes every bit; the crashed one differs from it at the end only.
+        let stride = if clean { 1 } else { 3 };
+        for bit in bits(bytes).step_by(stride) {
             counts.flips += 1;
             world.damage(path, |target| target[bit / 8] ^= 1 << (bit % 8));
             let (report, entries) = read(&world);

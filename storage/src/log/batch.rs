@@ -26,7 +26,7 @@ impl Batch {
         }
     }
 
-    /// Longest entry that can still go in.
+    /// Longest entry that can still go in; 0 if not even an empty one can, or only that.
     #[inline]
     pub(super) fn room(&self) -> usize {
         let left = self.buffer.len() - self.end;
@@ -38,10 +38,10 @@ impl Batch {
     #[inline]
     pub(super) fn push(&mut self, parts: &[&[u8]]) -> bool {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if bytes > self.room() {
+        let footprint = entry::footprint(bytes);
+        if footprint > self.buffer.len() - self.end {
             return false;
         }
-        let footprint = entry::footprint(bytes);
         let target = &mut self.buffer[self.end..self.end + footprint];
         put_u32(target, entry::BYTES, bytes as u32);
         put_u32(target, entry::KIND, entry::KIND_OPAQUE);
@@ -128,6 +128,7 @@ mod tests {
         assert!(batch.push(&[&last]));
         assert_eq!(batch.blocks(), 1);
         assert_eq!(batch.room(), 0);
+        assert!(!batch.push(&[]), "an empty entry has a footprint, too");
     }
 
     #[test]

@@ -79,8 +79,16 @@ impl Flight {
         }
     }
 
-    pub(super) fn place(&self) -> (FileId, u64) {
-        (self.file, self.offset)
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Segment that it writes to.
+    pub(super) fn segment<'a>(&'a self, active: &'a Segment) -> &'a Segment {
+        match &self.what {
+            What::Header { segment, .. } => segment,
+            What::Frame { .. } | What::Seal { .. } | What::Flush => active,
+        }
     }
 }
 

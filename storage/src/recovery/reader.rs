@@ -27,19 +27,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader for files of up to `segment_bytes`.
-    pub(super) fn new(segment_bytes: u64) -> Reader {
-        let bytes = PIECE_BYTES.min(segment_bytes as usize).max(BLOCK_BYTES);
-        Reader {
-            buffer: AlignedBuf::zeroed(bytes),
-            file: 0,
-            file_bytes: 0,
-            start: 0,
-            filled: 0,
-        }
+    /// A reader without a file; the window grows with the first one.
+    pub(super) fn new() -> Reader {
+        let buffer = AlignedBuf::zeroed(BLOCK_BYTES);
+        Reader { buffer, file: 0, file_bytes: 0, start: 0, filled: 0 }
     }
 
-    /// Turns to another file.
+    /// Turns to another file, whose length is in whole blocks.
     pub(super) fn turn_to(&mut self, file: FileId, file_bytes: u64) {
         let needed = (PIECE_BYTES as u64).min(file_bytes) as usize;
         if needed > self.buffer.len() {

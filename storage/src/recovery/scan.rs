@@ -13,7 +13,7 @@ use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, FileId};
 use crate::error::{ReplayError, StorageError};
 use crate::frame::{FrameHeader, FrameKind, entries, link_of};
-use crate::layout::{BLOCK_BYTES, SEGMENT_BYTES_DEFAULT};
+use crate::layout::BLOCK_BYTES;
 use crate::mark::Mark;
 use crate::planted::{PlantedBug, planted};
 use crate::segment::{header_link, parse_segment_name, segment_path};
@@ -158,7 +158,7 @@ impl<'a> Scan<'a> {
                 .iter()
                 .filter_map(|name| parse_segment_name(name))
                 .collect(),
-            reader: Reader::new(SEGMENT_BYTES_DEFAULT.min(BLOCK_BYTES as u64)),
+            reader: Reader::new(),
             position: Position::default(),
             chain: 0,
             begun: None,
@@ -200,6 +200,7 @@ impl<'a> Scan<'a> {
             Verdict::End => {}
             Verdict::TornEnd => self.report.torn = true,
         }
+        self.report.end = next;
         self.report.dropped_frames = found.dropped_frames;
         self.report.last_sequence = self.position.sequence;
         self.report.last_lsn = self.position.lsn;
@@ -433,7 +434,7 @@ impl<'a> Scan<'a> {
             offset,
             sequence: self.position.sequence,
             lsn: self.position.lsn,
-            found: next.describe(),
+            found: next,
             evidence,
         }
     }

@@ -67,7 +67,7 @@ pub(crate) fn open_with(world: &SimWorld, options: LogOptions) -> Result<Opened,
 pub(crate) fn write_through(log: &mut Log<SimDisk>, end: u64, per_frame: u64) -> Result<(), u64> {
     while log.durable_lsn() < end {
         if let Some(wanted) = log.wanted_segment() {
-            let bytes = options().segment_bytes;
+            let bytes = log.options().segment_bytes;
             let prepared = prepare_segment(log.disk_mut(), &dir(), wanted, bytes);
             let supplied = prepared.and_then(|prepared| log.supply(prepared));
             supplied.map_err(|_| log.durable_lsn())?;

@@ -8,6 +8,7 @@ mod oracle;
 mod planted;
 mod run;
 
+use ringmill_storage::recovery::Next;
 use run::{Outcome, run};
 
 fn from_env(name: &str, default: u64) -> u64 {
@@ -34,15 +35,53 @@ fn every_seed_keeps_its_promises() {
         total.closed += outcome.closed;
         total.rolled += outcome.rolled;
         total.trace += u64::from(outcome.refused);
+        total.ends.extend(outcome.ends);
+        total.refusals.extend(outcome.refusals);
     }
     println!("{seeds} seeds from {first}: {total:?} (trace counts refusals)");
-    if seeds >= 1000 {
-        let covered = [total.torn, total.failed, total.closed, total.trace as u32];
+    if seeds >= 10_000 {
+        check_coverage(&total, seeds);
+    }
+}
+
+/// Rows of the truth table that the runs must have met, or they prove less than they seem to.
+fn check_coverage(total: &Outcome, seeds: u64) {
+    let counts = [total.torn, total.failed, total.closed, total.trace as u32];
+    assert!(
+        counts.iter().all(|&count| count > 0),
+        "every kind of end occurs: {total:?}"
+    );
+    assert!(total.dropped > 0 && total.rolled > seeds, "{total:?}");
+    for end in [
+        Next::Zero,
+        Next::LowerSegment,
+        Next::TornPayload,
+        Next::Rubbish,
+    ] {
+        assert!(total.ends.contains(&end), "no log ended with {end:?}");
+    }
+    for found in [
+        Next::Zero,
+        Next::TornPayload,
+        Next::Rubbish,
+        Next::Contradiction,
+    ] {
         assert!(
-            covered.iter().all(|&count| count > 0),
-            "every kind of end occurs: {total:?}"
+            total.refusals.iter().any(|(next, _)| *next == found),
+            "none refused {found:?}"
         );
-        assert!(total.dropped > 0 && total.rolled > seeds, "{total:?}");
+    }
+    for reason in [
+        "later frames",
+        "a later segment",
+        "the mark names",
+        "closed in order",
+    ] {
+        let met = total
+            .refusals
+            .iter()
+            .any(|(_, evidence)| evidence.contains(reason));
+        assert!(met, "no refusal because of {reason}");
     }
 }
 

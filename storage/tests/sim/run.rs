@@ -1,5 +1,6 @@
 //! One seeded run: lives of a log on a faulty disk, each checked against the oracle.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ringmill_storage::frame::FrameHeader;
 use ringmill_storage::layout::{BLOCK_BYTES, is_zero};
 use ringmill_storage::log::{FlushPolicy, Log, LogIdentity, LogOptions, entry_bytes_max};
 use ringmill_storage::mark::MARK_NAME;
+use ringmill_storage::recovery::Next;
 use ringmill_storage::segment::{PreparedSegment, SegmentHeader, prepare_segment, segment_path};
 
 use super::entries::fill;
@@ -21,7 +23,7 @@ pub(crate) const IDENTITY: LogIdentity = LogIdentity {
 };
 
 /// What a seed came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) trace: u64,
     pub(crate) operations: u64,
@@ -34,6 +36,10 @@ pub(crate) struct Outcome {
     pub(crate) failed: u32,
     pub(crate) closed: u32,
     pub(crate) rolled: u64,
+    /// States behind the last frame that were accepted as an end.
+    pub(crate) ends: BTreeSet<Next>,
+    /// States that were refused, with the evidence.
+    pub(crate) refusals: BTreeSet<(Next, String)>,
 }
 
 /// Everything that the seed draws before the first step.
@@ -226,6 +232,7 @@ impl Run {
                     self.oracle.incarnation = report.incarnation;
                     self.outcome.torn += u32::from(report.torn);
                     self.outcome.dropped += report.dropped_frames;
+                    self.outcome.ends.insert(report.end);
                     self.outcome.rolled = self.outcome.rolled.max(report.segments);
                     return Ok(Some(log));
                 }
@@ -267,6 +274,12 @@ impl Run {
                 format!("refused: {error}")
             })?;
             self.outcome.refused = true;
+            if let StorageError::Corrupt {
+                found, evidence, ..
+            } = error
+            {
+                self.outcome.refusals.insert((*found, evidence.to_string()));
+            }
         }
         Ok(())
     }

@@ -1,0 +1,412 @@
+//! What a log does for its user, one behaviour per test.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod log_support;
+
+use log_support::{IDENTITY, dir, entry, open, open_with, options, write_through};
+use ringmill_storage::disk::Disk;
+use ringmill_storage::disk::sim::{Crash, Fault, PlannedFault, SimDisk, SimWorld};
+use ringmill_storage::error::{ReplayError, StorageError};
+use ringmill_storage::layout::BLOCK_BYTES;
+use ringmill_storage::log::{
+    FlushPolicy, FrameDone, Log, LogIdentity, LogOptions, MARK_PAUSE_NS, entry_bytes_max,
+};
+use ringmill_storage::segment::prepare_segment;
+use ringmill_storage::verify::{read_dir, replay_closed, verify_dir};
+
+/// Polls until the flight is over; the report of the last frame.
+fn land(log: &mut Log<SimDisk>, now_ns: u64) -> Option<FrameDone> {
+    let mut done = None;
+    while log.in_flight() {
+        done = log.poll(now_ns).unwrap().or(done);
+    }
+    done
+}
+
+#[test]
+fn a_frame_is_reported_once_with_its_times_and_moves_every_sequence() {
+    let world = SimWorld::new(1);
+    let flush = FlushPolicy::AfterWrite;
+    let (mut log, report, _) = open_with(&world, LogOptions { flush, ..options() }).unwrap();
+    assert_eq!((report.last_lsn, report.incarnation), (0, 1));
+    assert_eq!(log.append(&[b"a", b"bc"]), Some(1));
+    assert_eq!(log.append(&[b"d"]), Some(2));
+    assert_eq!((log.pending_bytes(), log.in_flight()), (8 + 16 + 16, false));
+    assert!(log.submit(10, true));
+    assert!(!log.submit(11, true), "one frame in flight");
+    assert_eq!(
+        (log.appended_lsn(), log.written_lsn(), log.durable_lsn()),
+        (2, 0, 0)
+    );
+    assert_eq!(
+        log.poll(20).unwrap(),
+        None,
+        "the write landed, its flush is on its way"
+    );
+    let expected = FrameDone {
+        through_lsn: 2,
+        entries: 2,
+        bytes: BLOCK_BYTES,
+        durable: true,
+        submitted_ns: 10,
+        written_ns: 20,
+        synced_ns: 30,
+    };
+    assert_eq!(log.poll(30).unwrap(), Some(expected));
+    assert_eq!((log.written_lsn(), log.durable_lsn()), (2, 2));
+    assert_eq!(log.poll(40).unwrap(), None);
+    assert!(!log.submit(50, true), "nothing is pending");
+}
+
+#[test]
+fn a_flush_makes_durable_what_was_written_without_one() {
+    for flush in [FlushPolicy::WithWrite, FlushPolicy::AfterWrite] {
+        for pending in [false, true] {
+            let world = SimWorld::new(3);
+            let (mut log, ..) = open_with(&world, LogOptions { flush, ..options() }).unwrap();
+            log.append(&[&entry(1)]);
+            log.submit(1, false);
+            assert!(!land(&mut log, 1).unwrap().durable);
+            assert_eq!((log.written_lsn(), log.durable_lsn()), (1, 0));
+            if pending {
+                log.append(&[&entry(2)]);
+            }
+            assert!(log.submit(2, true));
+            let done = land(&mut log, 2).unwrap();
+            assert!(done.durable);
+            assert_eq!(
+                (done.entries, log.durable_lsn()),
+                (u32::from(pending), 1 + done.through_lsn - 1)
+            );
+            for _ in 0..20 {
+                world.crash(Crash::PowerLoss);
+            }
+            let (.., entries) = open(&world).unwrap();
+            assert_eq!(entries.len() as u64, 1 + u64::from(pending));
+        }
+    }
+}
+
+#[test]
+fn the_longest_entry_fits_and_one_byte_more_is_the_callers_mistake() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    let longest = vec![7; entry_bytes_max(options().frame_bytes)];
+    assert_eq!(log.room(), longest.len());
+    assert_eq!(log.append(&[&longest]), Some(1));
+    assert_eq!((log.room(), log.append(&[b""])), (0, None));
+    log.submit(1, true);
+    land(&mut log, 1);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        log.append(&[&longest, b"x"])
+    }));
+    assert!(result.is_err());
+    world.crash(Crash::Kill);
+    assert_eq!(open(&world).unwrap().2, [longest]);
+}
+
+#[test]
+fn without_a_next_segment_nothing_more_is_taken_and_nothing_is_lost() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    assert_eq!(log.wanted_segment(), Some(2));
+    let mut appended = 0;
+    for _ in 0..20 {
+        appended = log.append(&[&[5; 5000]]).unwrap_or(appended);
+        log.submit(1, true);
+        land(&mut log, 1);
+    }
+    assert_eq!((log.room(), log.append(&[b"x"])), (0, None));
+    assert_eq!(
+        log.durable_lsn(),
+        appended - 1,
+        "the last one waits for a segment"
+    );
+    assert!(log.pending_bytes() > 0);
+
+    let wrong = prepare_segment(log.disk_mut(), &dir(), 3, options().segment_bytes).unwrap();
+    assert!(matches!(log.supply(wrong), Err(StorageError::Options(_))));
+    let next = prepare_segment(log.disk_mut(), &dir(), 2, options().segment_bytes).unwrap();
+    log.supply(next).unwrap();
+    assert!(log.room() > 0 || log.pending_bytes() > 0);
+    assert!(log.submit(2, true));
+    assert_eq!(land(&mut log, 2).unwrap().through_lsn, appended);
+    assert_eq!(log.durable_lsn(), appended);
+    world.crash(Crash::PowerLoss);
+    assert_eq!(open(&world).unwrap().2.len() as u64, appended);
+}
+
+#[test]
+fn an_idle_log_writes_its_mark_and_then_a_lost_last_frame_is_noticed() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    let mut marked = [0, 0];
+    for (index, now_ns) in [MARK_PAUSE_NS, 2 * MARK_PAUSE_NS].into_iter().enumerate() {
+        log.append(&[&entry(index as u64 + 1)]);
+        log.submit(now_ns, true);
+        land(&mut log, now_ns);
+        log.idle_mark(now_ns);
+        log.poll(now_ns).unwrap();
+        log.append(&[b"x"]);
+        log.idle_mark(now_ns + 2 * MARK_PAUSE_NS);
+        log.submit(now_ns, true);
+        land(&mut log, now_ns);
+        log.idle_mark(now_ns + 1);
+        marked[index] = verify_dir(&mut world.disk(), &dir())
+            .unwrap()
+            .marked_sequence;
+    }
+    assert_eq!(
+        marked,
+        [1, 3],
+        "not while something is pending, not before the pause is over"
+    );
+    world.crash(Crash::Kill);
+    world.settle();
+    world.damage(&dir().join("00000001.seg"), |bytes| {
+        bytes[3 * BLOCK_BYTES..].fill(0)
+    });
+    let error = open(&world).err().unwrap();
+    let StorageError::Corrupt {
+        offset,
+        sequence,
+        evidence,
+        ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (*offset, *sequence, evidence.mark),
+        (3 * BLOCK_BYTES as u64, 2, true)
+    );
+    assert!(error.to_string().contains("00000001.seg"), "{error}");
+}
+
+#[test]
+fn a_failed_write_ends_the_log_for_good_and_says_what_is_in_doubt() {
+    for fault in [Fault::WriteError, Fault::FlushError, Fault::NoSpace] {
+        let world = SimWorld::new(1);
+        let (mut log, ..) = open(&world).unwrap();
+        write_through(&mut log, 2, 1).unwrap();
+        log.append(&[&entry(3)]);
+        world.plan(Some(PlannedFault {
+            operation: 0,
+            fault,
+            sticky: true,
+        }));
+        log.submit(1, true);
+        let error = log.poll(1).unwrap_err();
+        world.plan(None);
+        let StorageError::Failed {
+            first_sequence: 3,
+            last_sequence: 3,
+            path,
+            ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert!(path.ends_with("00000001.seg"));
+        assert!(log.failed() && log.room() == 0 && log.append(&[b"x"]).is_none());
+        assert!(!log.submit(2, true) && log.poll(2).is_err());
+        assert_eq!(log.durable_lsn(), 2);
+        assert!(log.close().is_err());
+        world.crash(Crash::Kill);
+        assert!(open(&world).unwrap().2.len() >= 2);
+    }
+}
+
+#[test]
+fn another_log_another_process_and_a_missing_log_are_told_apart() {
+    let world = SimWorld::new(1);
+    let required = LogOptions {
+        must_exist: true,
+        ..options()
+    };
+    let error = open_with(&world, required).err().unwrap();
+    assert!(matches!(&error, StorageError::Missing { path, .. } if path.ends_with("mark")));
+
+    let (mut log, ..) = open(&world).unwrap();
+    write_through(&mut log, 3, 1).unwrap();
+    let error = open(&world).err().unwrap();
+    assert!(error.to_string().contains("another ringmill"), "{error}");
+    world.crash(Crash::Kill);
+
+    let other = LogIdentity {
+        stream: 6,
+        ..IDENTITY
+    };
+    let opened = Log::open(world.disk(), &dir(), other, options(), &mut |_, _| Ok(()));
+    assert!(matches!(
+        opened.err().unwrap(),
+        StorageError::Identity { .. }
+    ));
+    world.crash(Crash::Kill);
+
+    let needs = LogOptions {
+        required_lsn: 4,
+        ..options()
+    };
+    let error = open_with(&world, needs).err().unwrap();
+    assert!(matches!(&error, StorageError::Corrupt { evidence, .. } if evidence.required));
+    world.crash(Crash::Kill);
+    assert_eq!(
+        open_with(
+            &world,
+            LogOptions {
+                required_lsn: 3,
+                ..required
+            }
+        )
+        .unwrap()
+        .2
+        .len(),
+        3
+    );
+    world.crash(Crash::Kill);
+
+    world.settle();
+    world.remove(&dir().join("mark"));
+    assert!(matches!(
+        open(&world).err().unwrap(),
+        StorageError::Missing { .. }
+    ));
+}
+
+#[test]
+fn an_entry_that_the_layer_above_refuses_stops_the_open_and_is_named() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    write_through(&mut log, 5, 2).unwrap();
+    world.crash(Crash::Kill);
+    let refuse = &mut |lsn, _: &[u8]| match lsn {
+        4 => Err(ReplayError::new("no such stream")),
+        _ => Ok(()),
+    };
+    let error = Log::open(world.disk(), &dir(), IDENTITY, options(), refuse)
+        .err()
+        .unwrap();
+    assert!(
+        matches!(error, StorageError::Replay { lsn: 4, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("no such stream"));
+}
+
+#[test]
+fn a_closed_log_is_replayed_without_being_written() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    write_through(&mut log, 9, 2).unwrap();
+    let replay = |world: &SimWorld| {
+        let mut count = 0;
+        let mut disk = world.disk();
+        let report = replay_closed(&mut disk, &dir(), IDENTITY, &mut |_, _| {
+            count += 1;
+            Ok(())
+        });
+        report.map(|_| count)
+    };
+    assert!(matches!(
+        replay(&world),
+        Err(StorageError::NotClosed { .. })
+    ));
+    let disk = log.close().unwrap();
+    assert_eq!(disk.in_flight(), 0);
+    let before: Vec<_> = world
+        .paths()
+        .iter()
+        .map(|path| world.contents(path))
+        .collect();
+    assert_eq!(replay(&world).unwrap(), 9);
+    let after: Vec<_> = world
+        .paths()
+        .iter()
+        .map(|path| world.contents(path))
+        .collect();
+    assert!(before == after);
+    let (log, report, _) = open(&world).unwrap();
+    assert!(report.closed_cleanly && report.zeroed_bytes == 0 && report.adopted_bytes == 0);
+    drop(log);
+}
+
+#[test]
+fn a_log_can_be_read_while_it_is_written() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    for end in 1..12 {
+        write_through(&mut log, end, 1).unwrap();
+        let mut count = 0;
+        read_dir(&mut world.disk(), &dir(), &mut |_, _| {
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(count, end);
+    }
+    assert!(world.is_locked(&dir().join("mark")));
+}
+
+#[test]
+fn bad_sectors_are_refused_by_block_and_read_errors_that_go_away_are_not() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    write_through(&mut log, 9, 2).unwrap();
+    world.crash(Crash::Kill);
+    for operation in 0..12 {
+        world.plan(Some(PlannedFault {
+            operation,
+            fault: Fault::ReadError,
+            sticky: false,
+        }));
+        assert_eq!(
+            open(&world).unwrap().2.len(),
+            9,
+            "one bad read at {operation}"
+        );
+        world.crash(Crash::Kill);
+    }
+    world.plan(Some(PlannedFault {
+        operation: 0,
+        fault: Fault::ReadError,
+        sticky: true,
+    }));
+    let error = open(&world).err().unwrap();
+    assert!(
+        matches!(error, StorageError::Unreadable { offset: 0, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn options_may_change_from_one_open_to_the_next() {
+    let world = SimWorld::new(1);
+    let mut written = 0;
+    for (frame_blocks, segment_blocks) in [(2, 7), (1, 4), (8, 40), (3, 9), (1, 5)] {
+        let options = LogOptions {
+            frame_bytes: frame_blocks * BLOCK_BYTES,
+            segment_bytes: (segment_blocks * BLOCK_BYTES) as u64,
+            ..options()
+        };
+        let (mut log, _, entries) = open_with(&world, options).unwrap();
+        assert_eq!(entries.len() as u64, written);
+        written += 11;
+        write_through(&mut log, written, 3).unwrap();
+        log.close().unwrap();
+        world.crash(Crash::PowerLoss);
+    }
+}
+
+#[test]
+fn the_disk_reports_a_second_holder_of_the_lock() {
+    let world = SimWorld::new(1);
+    let (_log, ..) = open(&world).unwrap();
+    let mut disk = world.disk();
+    let file = disk.open(&dir().join("mark")).unwrap();
+    assert_eq!(
+        disk.lock(file).unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+}
