@@ -221,6 +221,28 @@ fn payload_decoders_survive_any_bytes() {
 }
 
 #[test]
+fn a_claimed_count_allocates_nothing() {
+    let mut valid = Vec::new();
+    let mut ack = hello_ack();
+    ack.streams.truncate(1);
+    ack.encode(&mut valid);
+    let valid = valid.split_off(FRAME_HEADER_BYTES);
+    // Only the head of the payload, with 64 streams behind it that never come.
+    let mut streams = valid[..36].to_vec();
+    streams[32] = 64;
+    let (result, _, allocations) = allocated(|| HelloAck::decode(&streams).is_err());
+    assert!(result);
+    assert_eq!(allocations, 0);
+    // One stream of 64 fields that never come: the list of one stream and its name, nothing else.
+    let name_bytes = usize::from(valid[36 + 11]);
+    let mut fields = valid[..36 + 12 + name_bytes].to_vec();
+    fields[36 + 10] = 64;
+    let (result, allocated_bytes, _) = allocated(|| HelloAck::decode(&fields).is_err());
+    assert!(result);
+    assert_eq!(allocated_bytes, size_of::<StreamInfo>() + name_bytes);
+}
+
+#[test]
 fn header_frame_and_rows_survive_any_bytes_without_allocating() {
     let schema = mixed_schema();
     let row = valid_row(&schema);
