@@ -35,7 +35,10 @@ pub fn read_dir<D: Disk>(
     dir: &Path,
     replay: Replay<'_>,
 ) -> Result<VerifyReport, StorageError> {
-    let Newest::<Mark> { slot: mark, invalid } = read_mark(disk, dir)?;
+    let Newest::<Mark> {
+        slot: mark,
+        invalid,
+    } = read_mark(disk, dir)?;
     let names = disk.list(dir).map_err(StorageError::io("list", dir))?;
     let mut scan = Scan::new(dir, mark, Access::ReadOnly, 0, &names);
     scan.report.mark_slots_invalid = invalid;
@@ -45,7 +48,10 @@ pub fn read_dir<D: Disk>(
     }
     walked?;
     Ok(VerifyReport {
-        identity: LogIdentity { log_id: mark.log_id, stream: mark.stream },
+        identity: LogIdentity {
+            log_id: mark.log_id,
+            stream: mark.stream,
+        },
         marked_sequence: mark.durable_sequence,
         recovery: scan.report,
     })
@@ -66,5 +72,8 @@ pub fn replay_closed<D: Disk>(
     if report.recovery.closed_cleanly && mark.clean && report.marked_sequence == sequence {
         return Ok(report);
     }
-    Err(StorageError::NotClosed { path: dir.to_path_buf(), sequence })
+    Err(StorageError::NotClosed {
+        path: dir.to_path_buf(),
+        sequence,
+    })
 }

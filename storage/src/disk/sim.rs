@@ -22,6 +22,7 @@ mod file;
 mod names;
 mod rng;
 mod world;
+mod writes;
 
 pub use faults::{Fault, FaultRates, Promise};
 pub use file::SECTOR_BYTES;

@@ -30,7 +30,13 @@ impl Reader {
     /// A reader without a file; the window grows with the first one.
     pub(super) fn new() -> Reader {
         let buffer = AlignedBuf::zeroed(BLOCK_BYTES);
-        Reader { buffer, file: 0, file_bytes: 0, start: 0, filled: 0 }
+        Reader {
+            buffer,
+            file: 0,
+            file_bytes: 0,
+            start: 0,
+            filled: 0,
+        }
     }
 
     /// Turns to another file, whose length is in whole blocks.

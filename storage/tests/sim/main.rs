@@ -3,6 +3,7 @@
 //! `RINGMILL_SIM_SEEDS` is the number of seeds, `RINGMILL_SIM_SEED` the first one. A failure
 //! prints its seed; running that one seed alone gives the same run.
 
+mod damage;
 mod entries;
 mod oracle;
 mod planted;

@@ -9,7 +9,6 @@ use ringmill_storage::error::StorageError;
 use ringmill_storage::frame::FrameHeader;
 use ringmill_storage::layout::{BLOCK_BYTES, is_zero};
 use ringmill_storage::log::{FlushPolicy, Log, LogIdentity, LogOptions, entry_bytes_max};
-use ringmill_storage::mark::MARK_NAME;
 use ringmill_storage::recovery::Next;
 use ringmill_storage::segment::{PreparedSegment, SegmentHeader, prepare_segment, segment_path};
 
@@ -43,8 +42,8 @@ pub(crate) struct Outcome {
 }
 
 /// Everything that the seed draws before the first step.
-struct Plan {
-    options: LogOptions,
+pub(crate) struct Plan {
+    pub(crate) options: LogOptions,
     rates: FaultRates,
     finish_rate: u32,
     /// Chance in 65,536 that a submit asks for durability.
@@ -53,7 +52,7 @@ struct Plan {
     /// Prepared segments hold the remains of older ones.
     recycle: bool,
     /// Damage at rest is done once, after a crash or a close.
-    damage: bool,
+    pub(crate) damage: bool,
 }
 
 impl Plan {
@@ -118,20 +117,20 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
     Ok(run.outcome)
 }
 
-struct Run {
-    rng: SimRng,
-    world: SimWorld,
+pub(crate) struct Run {
+    pub(crate) rng: SimRng,
+    pub(crate) world: SimWorld,
     longest: usize,
-    plan: Plan,
+    pub(crate) plan: Plan,
     dir: PathBuf,
     oracle: Oracle,
     outcome: Outcome,
     now_ns: u64,
-    damaged: bool,
+    pub(crate) damaged: bool,
     prepared: Option<PreparedSegment>,
     buffer: Vec<u8>,
     /// Segments as some process saw them before it crashed.
-    old_copies: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) old_copies: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// How a life ended.
@@ -180,7 +179,7 @@ impl Run {
     }
 
     /// Uncovered faults so far.
-    fn uncovered(&self) -> u32 {
+    pub(crate) fn uncovered(&self) -> u32 {
         let struck =
             self.world.injected(Fault::LostWrite) + self.world.injected(Fault::MisdirectedWrite);
         struck + u32::from(self.damaged)
@@ -402,117 +401,5 @@ impl Run {
             }
             Err(_) => Ok(End::Crash),
         }
-    }
-
-    /// Keeps the newest segment as it is seen now, for [`Run::put_back_old_block`].
-    fn keep_copy(&mut self) {
-        if !self.plan.damage {
-            return;
-        }
-        let mut paths = self.world.paths();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-        if paths.is_empty() {
-            return;
-        }
-        let path = self.rng.pick(&paths.iter().collect::<Vec<_>>()).clone();
-        if let Some(bytes) = self.world.contents(&path) {
-            self.old_copies.push((path, bytes));
-        }
-    }
-
-    /// One place of one file changes.
-    fn damage_block_at_rest(&mut self) {
-        if !self.plan.damage || self.uncovered() > 0 {
-            return;
-        }
-        if self.rng.chance(40_000) {
-            self.put_back_old_block();
-        } else {
-            self.flip_bit_at_rest();
-        }
-    }
-
-    /// One block is what it once was, of a history that may have been cut off since.
-    fn put_back_old_block(&mut self) {
-        let mut choices = Vec::new();
-        for (path, old) in &self.old_copies {
-            let Some(now) = self
-                .world
-                .contents(path)
-                .filter(|now| now.len() == old.len())
-            else {
-                continue;
-            };
-            let blocks = old
-                .chunks(BLOCK_BYTES)
-                .zip(now.chunks(BLOCK_BYTES))
-                .enumerate();
-            let differ = |(_, (old, now)): &(usize, (&[u8], &[u8]))| {
-                old != now && !is_zero(old) && !is_zero(now)
-            };
-            choices.extend(
-                blocks
-                    .filter(differ)
-                    .map(|(index, _)| (path.clone(), index)),
-            );
-        }
-        if choices.is_empty() {
-            return;
-        }
-        let (path, index) = choices.swap_remove(self.rng.index(choices.len()));
-        let (_, old) = self
-            .old_copies
-            .iter()
-            .find(|(kept, _)| *kept == path)
-            .expect("kept");
-        let range = index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES;
-        self.world.damage(&path, |bytes| {
-            bytes[range.clone()].copy_from_slice(&old[range])
-        });
-        self.damaged = true;
-    }
-
-    /// One bit of one file changes.
-    fn flip_bit_at_rest(&mut self) {
-        let paths = self.world.paths();
-        if paths.is_empty() {
-            return;
-        }
-        let path = self.rng.pick(&paths.iter().collect::<Vec<_>>());
-        let rng = &mut self.rng;
-        self.world.damage(path, |bytes| {
-            if !bytes.is_empty() {
-                let at = rng.index(bytes.len());
-                bytes[at] ^= 1 << rng.below(8);
-            }
-        });
-        self.damaged = true;
-    }
-
-    /// A whole file changes, after a close: then the mark is there to tell.
-    fn damage_file_at_rest(&mut self) {
-        if !self.plan.damage || self.uncovered() > 0 || !self.rng.chance(32_768) {
-            return;
-        }
-        self.world.settle();
-        let mut paths = self.world.paths();
-        paths.retain(|path| path.file_name().is_some_and(|name| name != MARK_NAME));
-        if paths.is_empty() {
-            return;
-        }
-        let path = self.rng.pick(&paths.iter().collect::<Vec<_>>());
-        match self.rng.below(3) {
-            0 => self.world.remove(path),
-            1 => {
-                let blocks = self.plan.options.segment_bytes / BLOCK_BYTES as u64;
-                let keep = self.rng.below(blocks) as usize * BLOCK_BYTES;
-                self.world.damage(path, |bytes| bytes.truncate(keep));
-            }
-            _ => {
-                let at = self.rng.below(self.plan.options.segment_bytes / 4096) as usize * 4096;
-                self.world.damage(path, |bytes| bytes[at..].fill(0));
-            }
-        }
-        self.damaged = true;
     }
 }
