@@ -7,19 +7,23 @@
 use std::fmt;
 
 use crate::limits::SHARDS_MAX;
-use crate::pipeline::{Board, Pipeline, View};
-use crate::schema::Schema;
+use crate::pipeline::{Board, Pipeline, ScoreRule, View};
+use crate::schema::{FieldType, Schema};
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
 const TABLE_SLOT_BYTES: u64 = 30;
 /// A member of a rank index: its record and its share of a bucket's list.
 const RANK_MEMBER_BYTES: u64 = 32 + 12;
-/// The exact score of a member beside its order key.
-const SCORE_BYTES: u64 = 16;
+/// A sum over f64 with its compensation.
+const FLOAT_SUM_BYTES: u64 = 16;
+/// The partial score of a member that is not the stream's key, and its owner.
+const PARTIAL_BYTES: u64 = 40 + 2;
 /// One column of one group of one window: a 128-bit accumulator and its count.
 const CELL_BYTES: u64 = 32;
-/// A group of a window before its columns and its name.
-const GROUP_BYTES: u64 = 48;
+/// The place of a group's cells.
+const GROUP_BYTES: u64 = 4;
+/// A window without groups.
+const WINDOW_BYTES: u64 = 512;
 /// A group key names its fields by length and bytes.
 const GROUP_FIELD_BYTES: u64 = 2;
 /// A producer: name hash, epoch, sequence, counters.
@@ -80,11 +84,15 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
     }
     for board in &pipeline.boards {
         let stream = &pipeline.streams[board.stream];
-        let mut item_bytes = RANK_MEMBER_BYTES + SCORE_BYTES;
+        let mut item_bytes = RANK_MEMBER_BYTES;
+        if sums_floats(&stream.schema, board) {
+            item_bytes += FLOAT_SUM_BYTES;
+        }
         if board.member == stream.key {
             key_bytes += item_bytes;
         } else {
             item_bytes += name_bytes(&stream.schema, board.member) + TABLE_SLOT_BYTES;
+            item_bytes += PARTIAL_BYTES;
         }
         let name = format!("members of board {}", board.name);
         lines.push(ForecastLine {
@@ -93,12 +101,9 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
             item_bytes,
         });
     }
-    lines.extend(
-        pipeline
-            .views
-            .iter()
-            .map(|view| view_line(pipeline, view, keys)),
-    );
+    for view in &pipeline.views {
+        lines.extend(view_lines(pipeline, view, keys));
+    }
     let name = "producers".to_owned();
     lines.push(ForecastLine {
         name,
@@ -124,7 +129,12 @@ fn name_bytes(schema: &Schema, field: usize) -> u64 {
     kind.canonical_bytes_max() as u64 + length
 }
 
-fn view_line(pipeline: &Pipeline, view: &View, keys: u64) -> ForecastLine {
+fn sums_floats(schema: &Schema, board: &Board) -> bool {
+    let is_float = |field: usize| schema.fields[field].kind == FieldType::F64;
+    board.score.rule == ScoreRule::Sum && board.score.field.is_some_and(is_float)
+}
+
+fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> [ForecastLine; 2] {
     let stream = &pipeline.streams[view.stream];
     let group_bytes: u64 = view
         .group
@@ -141,11 +151,19 @@ fn view_line(pipeline: &Pipeline, view: &View, keys: u64) -> ForecastLine {
     // One window is open at the newest event, and the oldest one is only partly in reach.
     let reach_ms = view.keep_ms + view.late_ms + stream.time.disorder_ms;
     let windows = (reach_ms / view.size_ms) as u64 + 2;
-    ForecastLine {
-        name: format!("groups of view {} in {windows} windows", view.name),
-        items: groups.saturating_mul(windows),
-        item_bytes: GROUP_BYTES + group_bytes + CELL_BYTES * view.columns.len() as u64,
-    }
+    let cells_bytes = CELL_BYTES * view.columns.len() as u64;
+    [
+        ForecastLine {
+            name: format!("windows of view {}", view.name),
+            items: windows,
+            item_bytes: WINDOW_BYTES,
+        },
+        ForecastLine {
+            name: format!("groups of view {} in {windows} windows", view.name),
+            items: groups.saturating_mul(windows),
+            item_bytes: TABLE_SLOT_BYTES + GROUP_BYTES + group_bytes + cells_bytes,
+        },
+    ]
 }
 
 fn assumptions(keys: u64) -> Vec<String> {
