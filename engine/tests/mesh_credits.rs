@@ -83,30 +83,30 @@ fn every_ordered_pair_has_its_own_request_and_reply_lane() {
         (ports.len(), ports[0].peers(), ports[0].control()),
         (4, 4, 3)
     );
-    for from in 0..4 {
-        assert_eq!(ports[from].me, from);
-        assert!(ports[from].requests_out[from].is_none() && ports[from].replies_in[from].is_none());
+    for (from, ports) in ports.iter_mut().enumerate() {
+        assert_eq!(ports.me, from);
+        assert!(ports.requests_out[from].is_none() && ports.replies_in[from].is_none());
         for to in (0..4).filter(|&to| to != from) {
-            assert!(request(&mut ports[from], to, 10, &[from as u8, to as u8]));
-            ports[from].reply(to, 20, &[from as u8, to as u8]);
+            assert!(request(ports, to, 10, &[from as u8, to as u8]));
+            ports.reply(to, 20, &[from as u8, to as u8]);
         }
-        assert!(ports[from].has_staged());
-        assert_eq!(ports[from].publish_all(), 0, "nobody is parked");
-        assert!(!ports[from].has_staged());
+        assert!(ports.has_staged());
+        assert_eq!(ports.publish_all(), 0, "nobody is parked");
+        assert!(!ports.has_staged());
     }
-    for to in 0..4 {
-        for from in (0..4).filter(|&from| to != from) {
+    for (to, ports) in ports.iter_mut().enumerate() {
+        for from in (0..4).filter(|&from| from != to) {
             let expected = [from as u8, to as u8];
-            let lane = ports[to].requests_in[from].as_mut().unwrap();
+            let lane = ports.requests_in[from].as_mut().unwrap();
             let record = lane.peek().unwrap();
             assert_eq!((record.kind, record.body), (10, &expected[..]));
             lane.advance();
-            let lane = ports[to].replies_in[from].as_mut().unwrap();
+            let lane = ports.replies_in[from].as_mut().unwrap();
             let record = lane.peek().unwrap();
             assert_eq!((record.kind, record.body), (20, &expected[..]));
             lane.advance();
         }
-        assert!(!ports[to].has_inbound());
+        assert!(!ports.has_inbound());
     }
 }
 
