@@ -41,7 +41,7 @@ pub(crate) struct Origin {
 
 #[derive(Debug, Clone)]
 pub(crate) enum BoardState {
-    Key(KeyBoard),
+    Key(Box<KeyBoard>),
     Foreign(Box<ForeignBoard>),
 }
 
@@ -58,10 +58,12 @@ impl BoardState {
         let stream = &pipeline.streams[board.stream];
         let score = ScorePlan::new(&stream.schema, board.score);
         if board.member == stream.key {
-            Self::Key(KeyBoard::new(&stream.schema, board.member, score))
+            Self::Key(Box::new(KeyBoard::new(&stream.schema, board.member, score)))
         } else {
             let (schema, member) = (&stream.schema, board.member);
-            Self::Foreign(Box::new(ForeignBoard::new(schema, member, score, shard, shards)))
+            Self::Foreign(Box::new(ForeignBoard::new(
+                schema, member, score, shard, shards,
+            )))
         }
     }
 

@@ -378,3 +378,6 @@ pub fn decode_entry(kind: u32, bytes: &[u8]) -> Result<Entry<'_>, EntryError> {
         _ => return Err(EntryError::UnknownKind(kind)),
     })
 }
+
+#[cfg(test)]
+mod tests;

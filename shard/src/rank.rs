@@ -1,22 +1,21 @@
 //! `RankIndex`: exact order statistics under heavy updates.
 //!
 //! Members lie in buckets of a key range each. Inside a bucket the list is *unsorted and
-//! append-only*: a member that moves is appended to its new bucket's list, and its old entry stays
-//! behind as garbage, told by the member's own record, which names its bucket and position. So an
-//! update touches the record, two counters and the tail of one list, and never searches or shifts.
-//! Only reads order things, one bucket at a time:
+//! append-only*: a member that moves is appended to its new bucket's list and leaves a hole in its
+//! old one. So an update touches the record, two counters and one entry each of two lists, and
+//! never shifts or sorts. Only reads order things, one bucket at a time:
 //!
 //! ```text
 //! records  member -> key, bucket, position                      (32 bytes each)
 //! pages    lower bounds of <= 128 buckets, members per page     (searched by binary search)
-//! buckets  members per bucket, list of up to 512 members, some of them stale
+//! buckets  members per bucket, list of up to 512 entries, some of them holes
 //!
 //! rank = members of the pages before + of the buckets before + better ones in the own bucket
 //! ```
 //!
-//! A list that is full is cleared of stale entries and, if more than 256 members are left, split at
-//! the median of the *whole* key, so a million equal scores are no special case. Small neighbours
-//! merge. The order is total: sort key, tie, then member id.
+//! A list that is full is cleared of holes or, if it has more than 256 members, split at the median
+//! of the *whole* key, so a million equal scores are no special case. Small neighbours merge. The
+//! order is total: sort key, tie, then member id.
 
 mod page;
 
@@ -24,9 +23,9 @@ use crate::table::chunks::Chunks;
 use page::{Directory, Spot};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Entries of a bucket's list, stale ones included; a full list is tidied.
+/// Entries of a bucket's list, holes included; a full list is tidied.
 const LIST_ENTRIES_MAX: usize = 512;
-/// Members above which a tidied bucket splits.
+/// Members above which a bucket with a full list splits.
 const BUCKET_MEMBERS_MAX: usize = LIST_ENTRIES_MAX / 2;
 /// Neighbouring buckets with together at most this many members become one.
 const BUCKET_MERGE_MEMBERS: u32 = 128;
@@ -34,6 +33,10 @@ const BUCKET_MERGE_MEMBERS: u32 = 128;
 const BUCKET_SPARSE_MEMBERS: u32 = 32;
 /// Bucket of a member that has no score.
 const NO_BUCKET: u32 = u32::MAX;
+/// So many arrivals in ascending order show that a bucket grows at its end.
+const ASCENDING_MIN: u32 = LIST_ENTRIES_MAX as u32 / 4;
+/// Entry of a member that left.
+const HOLE: u32 = u32::MAX;
 
 /// Which of two equal scores is better: the one reached earlier, in recorded ingest order.
 #[derive(
@@ -81,38 +84,119 @@ pub struct OrderKey {
     pub tie: Tie,
 }
 
-/// An order key made total by the member's id.
+/// An order key made total by the member's id, in plain words: a tie that is taken apart into
+/// halves and loaded as a whole again would stall every update.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct FullKey {
-    order: OrderKey,
+    sort_key: u64,
+    stamp_ns: u64,
+    /// Log stream and index.
+    minor: u64,
     member: u32,
 }
 
+impl FullKey {
+    fn new(order: &OrderKey, member: u32) -> Self {
+        let OrderKey { sort_key, tie } = *order;
+        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
+        Self {
+            sort_key,
+            stamp_ns,
+            minor,
+            member,
+        }
+    }
+
+    /// `self <= other` without branches, which would be guessed wrong half of the time.
+    #[inline]
+    fn at_or_below(&self, other: &Self) -> bool {
+        let high = |key: &Self| u128::from(key.sort_key) << 64 | u128::from(key.stamp_ns);
+        let low = |key: &Self| u128::from(key.minor) << 64 | u128::from(key.member);
+        (high(self) < high(other)) | ((high(self) == high(other)) & (low(self) <= low(other)))
+    }
+}
+
+impl Tie {
+    #[inline]
+    fn minor(&self) -> u64 {
+        u64::from(self.log_stream) << 32 | u64::from(self.index)
+    }
+}
+
+/// Aligned to its size, so that no record costs two cache lines.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 struct Record {
-    order: OrderKey,
+    sort_key: u64,
+    stamp_ns: u64,
+    minor: u64,
     bucket: u32,
     position: u32,
 }
 
 const ABSENT: Record = Record {
-    order: OrderKey {
-        sort_key: 0,
-        tie: Tie {
-            stamp_ns: 0,
-            log_stream: 0,
-            index: 0,
-        },
-    },
+    sort_key: 0,
+    stamp_ns: 0,
+    minor: 0,
     bucket: NO_BUCKET,
     position: 0,
 };
 
+impl Record {
+    #[inline]
+    fn order(&self) -> OrderKey {
+        let (log_stream, index) = ((self.minor >> 32) as u32, self.minor as u32);
+        let tie = Tie {
+            stamp_ns: self.stamp_ns,
+            log_stream,
+            index,
+        };
+        OrderKey {
+            sort_key: self.sort_key,
+            tie,
+        }
+    }
+
+    #[inline]
+    fn full_key(&self, member: u32) -> FullKey {
+        let Self {
+            sort_key,
+            stamp_ns,
+            minor,
+            ..
+        } = *self;
+        FullKey {
+            sort_key,
+            stamp_ns,
+            minor,
+            member,
+        }
+    }
+}
+
+/// One cache line.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Bucket {
     members: u32,
     page: u32,
     list: Vec<u32>,
+    /// No member has a greater sort key, stamp and minor.
+    top: (u64, u64, u64),
+    /// How many of the latest arrivals came in ascending order.
+    ascending: u32,
+}
+
+impl Bucket {
+    fn new(list: Vec<u32>) -> Self {
+        Self {
+            members: 0,
+            page: 0,
+            list,
+            top: (0, 0, 0),
+            ascending: 0,
+        }
+    }
 }
 
 /// Exact ranks of up to 2^32 - 1 members, each with one order key.
@@ -135,11 +219,7 @@ impl Default for RankIndex {
 impl RankIndex {
     /// An index without members.
     pub fn new() -> Self {
-        let first = Bucket {
-            members: 0,
-            page: 0,
-            list: Vec::new(),
-        };
+        let first = Bucket::new(Vec::new());
         Self {
             records: Chunks::new(),
             buckets: vec![first],
@@ -167,17 +247,39 @@ impl RankIndex {
             return None;
         }
         let record = self.records.at(member as usize);
-        (record.bucket != NO_BUCKET).then_some(record.order)
+        (record.bucket != NO_BUCKET).then(|| record.order())
     }
 
-    /// Reads the record of every member, so that the updates that follow find them in the cache.
+    /// The sort key of `member`, if it has a score.
+    #[inline]
+    pub(crate) fn sort_key(&self, member: u32) -> Option<u64> {
+        if member as usize >= self.records.len() {
+            return None;
+        }
+        let record = self.records.at(member as usize);
+        (record.bucket != NO_BUCKET).then_some(record.sort_key)
+    }
+
+    /// Reads what updates of these members will need: first all records, then the entries of the
+    /// lists that they may leave.
     ///
-    /// The reads do not depend on each other and overlap; inside an update they would not.
-    pub fn touch(&self, members: &[u32]) {
+    /// The reads of a pass do not depend on each other, so their cache misses overlap; inside the
+    /// updates they would not.
+    pub fn touch(&self, members: impl Iterator<Item = u32> + Clone) {
         let mut sum = 0_u32;
-        for &member in members {
+        for member in members.clone() {
             if (member as usize) < self.records.len() {
                 sum = sum.wrapping_add(self.records.at(member as usize).bucket);
+            }
+        }
+        for member in members {
+            if (member as usize) < self.records.len() {
+                let Record {
+                    bucket, position, ..
+                } = *self.records.at(member as usize);
+                if let Some(bucket) = self.buckets.get(bucket as usize) {
+                    sum = sum.wrapping_add(bucket.list[position as usize]);
+                }
             }
         }
         std::hint::black_box(sum);
@@ -185,13 +287,7 @@ impl RankIndex {
 
     /// Sets the order key of each member in turn, see [`RankIndex::update`].
     pub fn update_batch(&mut self, updates: &[(u32, u64, Tie)]) {
-        let mut sum = 0_u32;
-        for &(member, ..) in updates {
-            if (member as usize) < self.records.len() {
-                sum = sum.wrapping_add(self.records.at(member as usize).bucket);
-            }
-        }
-        std::hint::black_box(sum);
+        self.touch(updates.iter().map(|update| update.0));
         for &(member, sort_key, tie) in updates {
             self.update(member, sort_key, tie);
         }
@@ -202,8 +298,15 @@ impl RankIndex {
     /// Members should be dense: memory follows the highest one.
     #[inline]
     pub fn update(&mut self, member: u32, sort_key: u64, tie: Tie) {
+        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
+        self.place(member, sort_key, stamp_ns, minor);
+    }
+
+    fn place(&mut self, member: u32, sort_key: u64, stamp_ns: u64, minor: u64) {
         let key = FullKey {
-            order: OrderKey { sort_key, tie },
+            sort_key,
+            stamp_ns,
+            minor,
             member,
         };
         let spot = self.directory.locate(&key);
@@ -212,26 +315,41 @@ impl RankIndex {
             self.records.grow_to(member as usize + 1, ABSENT);
         }
         let record = self.records.at_mut(member as usize);
-        let left = record.bucket;
-        record.order = key.order;
-        if left == bucket_id {
+        let (left, left_position) = (record.bucket, record.position);
+        let bucket = &mut self.buckets[bucket_id as usize];
+        let is_top = (sort_key, stamp_ns, minor) > bucket.top;
+        if is_top {
+            bucket.top = (sort_key, stamp_ns, minor);
+        }
+        let stays = left == bucket_id;
+        let position = if stays {
+            left_position
+        } else {
+            bucket.list.len() as u32
+        };
+        *record = Record {
+            sort_key,
+            stamp_ns,
+            minor,
+            bucket: bucket_id,
+            position,
+        };
+        if stays {
             return;
         }
-        let bucket = &mut self.buckets[bucket_id as usize];
-        record.bucket = bucket_id;
-        record.position = bucket.list.len() as u32;
         bucket.list.push(member);
         bucket.members += 1;
+        bucket.ascending = if is_top { bucket.ascending + 1 } else { 0 };
         let full = bucket.list.len() >= LIST_ENTRIES_MAX;
         let page_id = bucket.page;
         self.directory.page_mut(page_id).members += 1;
         if full {
-            self.tidy(spot, bucket_id);
+            self.make_room(spot, bucket_id);
         }
         if left == NO_BUCKET {
             self.len += 1;
         } else {
-            self.leave(left);
+            self.leave(left, left_position);
         }
     }
 
@@ -240,24 +358,21 @@ impl RankIndex {
         if self.get(member).is_none() {
             return false;
         }
-        let left = std::mem::replace(self.records.at_mut(member as usize), ABSENT).bucket;
+        let left = std::mem::replace(self.records.at_mut(member as usize), ABSENT);
         self.len -= 1;
-        self.leave(left);
+        self.leave(left.bucket, left.position);
         true
     }
 
     /// How many members are strictly better than `member`: its 0-based rank.
     pub fn rank(&self, member: u32) -> Option<u64> {
         let order = self.get(member)?;
-        Some(self.count_below(&FullKey { order, member }))
+        Some(self.count_below(&FullKey::new(&order, member)))
     }
 
     /// How many members are strictly better than `key`.
     pub fn count_better(&self, key: &OrderKey) -> u64 {
-        self.count_below(&FullKey {
-            order: *key,
-            member: 0,
-        })
+        self.count_below(&FullKey::new(key, 0))
     }
 
     fn count_below(&self, key: &FullKey) -> u64 {
@@ -274,14 +389,13 @@ impl RankIndex {
         }
         let bucket_id = self.directory.bucket(spot);
         let mut inside = 0;
-        for (position, &member) in self.buckets[bucket_id as usize].list.iter().enumerate() {
-            let record = self.records.at(member as usize);
-            let valid = (record.bucket == bucket_id) & (record.position == position as u32);
-            let below = FullKey {
-                order: record.order,
-                member,
-            } < *key;
-            inside += u64::from(valid & below);
+        for &member in self.buckets[bucket_id as usize]
+            .list
+            .iter()
+            .filter(|m| **m != HOLE)
+        {
+            let other = self.records.at(member as usize).full_key(member);
+            inside += u64::from(!key.at_or_below(&other));
         }
         count + inside
     }
@@ -335,24 +449,46 @@ impl RankIndex {
 
     /// Appends the keys of the members of `bucket`, in no order.
     fn keys_of(&self, bucket: u32, out: &mut Vec<FullKey>) {
-        for (position, &member) in self.buckets[bucket as usize].list.iter().enumerate() {
-            let record = self.records.at(member as usize);
-            if record.bucket == bucket && record.position == position as u32 {
-                out.push(FullKey {
-                    order: record.order,
-                    member,
-                });
-            }
+        for &member in self.buckets[bucket as usize]
+            .list
+            .iter()
+            .filter(|m| **m != HOLE)
+        {
+            out.push(self.records.at(member as usize).full_key(member));
         }
     }
 
-    /// Clears a full list of stale entries and splits the bucket if it holds many members.
+    /// Makes room in a full list: closes its holes, or splits the bucket if it has many members.
     #[cold]
-    fn tidy(&mut self, spot: Spot, bucket_id: u32) {
-        self.compact(bucket_id);
-        if self.buckets[bucket_id as usize].list.len() <= BUCKET_MEMBERS_MAX {
-            return;
+    fn make_room(&mut self, spot: Spot, bucket_id: u32) {
+        let Bucket {
+            members, ascending, ..
+        } = self.buckets[bucket_id as usize];
+        if ascending >= ASCENDING_MIN {
+            self.split_off_last(spot, bucket_id);
+        } else if members as usize > BUCKET_MEMBERS_MAX {
+            self.split_in_half(spot, bucket_id);
+        } else {
+            self.compact(bucket_id);
         }
+    }
+
+    /// Gives the member that came last, which is greater than all others of the bucket, a bucket of
+    /// its own. Where arrivals ascend (equal scores do, by their ties) more will follow, and no
+    /// member has to move.
+    fn split_off_last(&mut self, spot: Spot, bucket_id: u32) {
+        let upper_id = self.new_bucket();
+        let bucket = &mut self.buckets[bucket_id as usize];
+        let member = bucket.list.pop().expect("invariant: the list is full");
+        bucket.members -= 1;
+        bucket.ascending = 0;
+        let lower = self.records.at(member as usize).full_key(member);
+        self.refill(upper_id, &[lower]);
+        self.buckets[upper_id as usize].ascending = ASCENDING_MIN;
+        self.insert_bucket(spot, lower, upper_id);
+    }
+
+    fn split_in_half(&mut self, spot: Spot, bucket_id: u32) {
         let mut keys = std::mem::take(&mut self.scratch);
         keys.clear();
         self.keys_of(bucket_id, &mut keys);
@@ -362,37 +498,42 @@ impl RankIndex {
         self.refill(bucket_id, &keys[..middle]);
         self.refill(upper_id, &keys[middle..]);
 
-        let Self {
-            directory, buckets, ..
-        } = self;
-        let pages = std::cell::RefCell::new(buckets);
-        directory.insert_after(
-            spot,
-            keys[middle],
-            upper_id,
-            |bucket| pages.borrow()[bucket as usize].members,
-            |bucket, page| pages.borrow_mut()[bucket as usize].page = page,
-        );
+        self.insert_bucket(spot, keys[middle], upper_id);
         self.scratch = keys;
     }
 
-    /// Removes stale entries from a list.
-    ///
-    /// Without branches on validity: about half of the entries are stale at random, and each
-    /// wrong guess would wait for a record out of memory instead of overlapping those reads.
+    /// Puts a new bucket, whose members were counted in its left neighbour's page, into place.
+    fn insert_bucket(&mut self, spot: Spot, lower: FullKey, bucket_id: u32) {
+        let Self {
+            directory, buckets, ..
+        } = self;
+        let buckets = std::cell::RefCell::new(buckets);
+        directory.insert_after(
+            spot,
+            lower,
+            bucket_id,
+            |bucket| buckets.borrow()[bucket as usize].members,
+            |bucket, page| buckets.borrow_mut()[bucket as usize].page = page,
+        );
+    }
+
+    /// Closes the holes of a list. Holes are at random places, so no branch asks for them.
     fn compact(&mut self, bucket_id: u32) {
-        let bucket = &mut self.buckets[bucket_id as usize];
-        let mut kept = 0;
-        for position in 0..bucket.list.len() {
-            let member = bucket.list[position];
-            let record = self.records.at_mut(member as usize);
-            let valid = (record.bucket == bucket_id) & (record.position == position as u32);
-            let mask = u32::from(valid).wrapping_neg();
-            record.position = (kept as u32 & mask) | (record.position & !mask);
-            bucket.list[kept] = member;
-            kept += usize::from(valid);
+        let list = &mut self.buckets[bucket_id as usize].list;
+        let first_hole = list
+            .iter()
+            .position(|&member| member == HOLE)
+            .unwrap_or(list.len());
+        let mut kept = first_hole;
+        for position in first_hole..list.len() {
+            let member = list[position];
+            list[kept] = member;
+            kept += usize::from(member != HOLE);
         }
-        bucket.list.truncate(kept);
+        list.truncate(kept);
+        for (position, &member) in list.iter().enumerate().skip(first_hole) {
+            self.records.at_mut(member as usize).position = position as u32;
+        }
     }
 
     /// Makes `keys` the members of a bucket.
@@ -400,7 +541,10 @@ impl RankIndex {
         let bucket = &mut self.buckets[bucket_id as usize];
         bucket.members = keys.len() as u32;
         bucket.list.clear();
+        bucket.ascending = 0;
+        bucket.top = (0, 0, 0);
         for (position, key) in keys.iter().enumerate() {
+            bucket.top = bucket.top.max((key.sort_key, key.stamp_ns, key.minor));
             let record = self.records.at_mut(key.member as usize);
             record.bucket = bucket_id;
             record.position = position as u32;
@@ -411,19 +555,16 @@ impl RankIndex {
     fn new_bucket(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let list = Vec::with_capacity(LIST_ENTRIES_MAX);
-            self.buckets.push(Bucket {
-                members: 0,
-                page: 0,
-                list,
-            });
+            self.buckets.push(Bucket::new(list));
             (self.buckets.len() - 1) as u32
         })
     }
 
-    /// Accounts for a member that left `bucket_id`; its entry in the list is stale by now.
+    /// Accounts for a member that left `bucket_id`, where it stood at `position`.
     #[inline]
-    fn leave(&mut self, bucket_id: u32) {
+    fn leave(&mut self, bucket_id: u32, position: u32) {
         let bucket = &mut self.buckets[bucket_id as usize];
+        bucket.list[position as usize] = HOLE;
         bucket.members -= 1;
         let members = bucket.members;
         self.directory.page_mut(bucket.page).members -= 1;
@@ -470,6 +611,7 @@ impl RankIndex {
             record.bucket = other;
             record.position = bucket.list.len() as u32;
             bucket.list.push(key.member);
+            bucket.top = bucket.top.max((key.sort_key, key.stamp_ns, key.minor));
         }
         bucket.members += keys.len() as u32;
         self.buckets[sparse as usize].members = 0;
@@ -510,11 +652,19 @@ impl RankIndex {
                 let bucket = &self.buckets[bucket_id as usize];
                 assert!(bucket.list.len() < LIST_ENTRIES_MAX);
                 assert_eq!(bucket.page, self.directory.page_id(at));
+                for (position, &member) in bucket.list.iter().enumerate() {
+                    if member != HOLE {
+                        let record = self.records.at(member as usize);
+                        assert_eq!(record.bucket, bucket_id);
+                        assert_eq!(record.position, position as u32);
+                    }
+                }
                 let mut keys = Vec::new();
                 self.keys_of(bucket_id, &mut keys);
                 assert_eq!(keys.len(), bucket.members as usize);
                 members += u64::from(bucket.members);
                 for key in keys {
+                    assert!((key.sort_key, key.stamp_ns, key.minor) <= bucket.top);
                     assert_eq!(self.directory.locate(&key), Spot { at, slot });
                 }
             }

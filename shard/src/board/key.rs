@@ -103,7 +103,7 @@ impl KeyBoard {
         origin: Origin,
         step: impl Fn(Option<u64>, u64) -> Option<u64>,
     ) {
-        self.rank.touch(members);
+        self.rank.touch(members.iter().copied());
         let row_bytes = schema.row_len();
         for (&pick, &member) in batch.picks.iter().zip(members) {
             let at = pick as usize * row_bytes;
@@ -117,7 +117,7 @@ impl KeyBoard {
             let Some(bits) = self.score.bits(schema, row) else {
                 continue;
             };
-            let current = self.rank.get(member).map(|key| key.sort_key);
+            let current = self.rank.sort_key(member);
             match step(current, bits) {
                 None => self.overflow += 1,
                 Some(sort_key) if current == Some(sort_key) => {}
@@ -160,7 +160,7 @@ impl KeyBoard {
             }
             *sums.at_mut(member as usize) = sum;
             let sort_key = self.score.sort_key((sum.value() + 0.0).to_bits());
-            if self.rank.get(member).map(|key| key.sort_key) != Some(sort_key) {
+            if self.rank.sort_key(member) != Some(sort_key) {
                 self.rank.update(member, sort_key, origin.tie(pick));
             }
         }

@@ -23,9 +23,9 @@ pub(super) struct Page {
 /// Index of the last element at or below `key`, 0 if there is none.
 #[inline]
 fn last_at_or_below(sort_keys: &[u64], lowers: &[FullKey], key: &FullKey) -> usize {
-    let found = sort_keys.partition_point(|sort_key| *sort_key <= key.order.sort_key);
+    let found = sort_keys.partition_point(|sort_key| *sort_key <= key.sort_key);
     let candidate = found.saturating_sub(1);
-    if lowers[candidate] <= *key || candidate == 0 {
+    if lowers[candidate].at_or_below(key) | (candidate == 0) {
         return candidate;
     }
     // Several buckets start with this sort key and the tie belongs before the last of them.
@@ -50,7 +50,7 @@ impl Page {
     }
 
     fn insert(&mut self, slot: usize, lower: FullKey, bucket: u32) {
-        self.sort_keys.insert(slot, lower.order.sort_key);
+        self.sort_keys.insert(slot, lower.sort_key);
         self.lowers.insert(slot, lower);
         self.buckets.insert(slot, bucket);
     }
@@ -259,7 +259,7 @@ impl Directory {
             assert!(!page.buckets.is_empty() && page.buckets.len() < PAGE_BUCKETS_MAX);
             assert_eq!(self.lowers[at], page.lowers[0]);
             for (slot, lower) in page.lowers.iter().enumerate() {
-                assert_eq!(page.sort_keys[slot], lower.order.sort_key);
+                assert_eq!(page.sort_keys[slot], lower.sort_key);
                 assert!(previous.is_none_or(|previous| previous < *lower));
                 previous = Some(*lower);
             }

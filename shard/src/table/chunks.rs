@@ -5,11 +5,11 @@
 //! small tables stay small); every later chunk is allocated whole and never moves.
 
 /// log2 of the elements per chunk.
-const CHUNK_SHIFT: usize = 12;
+const CHUNK_SHIFT: usize = 11;
 const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
 const CHUNK_MASK: usize = CHUNK_LEN - 1;
 
-/// A growable sequence whose elements never move more than 4,096 at a time.
+/// A growable sequence whose elements never move more than 2,048 at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunks<T> {
     chunks: Vec<Vec<T>>,

@@ -1,6 +1,7 @@
 //! The model of the whole state: random pipelines and events, a plain oracle, and a small world of
 //! shards that routes, records, crashes and replays.
 #![allow(dead_code)] // Each test binary uses its own part.
+#![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
 pub(crate) mod check;
 pub(crate) mod generate;
