@@ -15,7 +15,13 @@ use crate::verdict::Limits;
 ///
 /// Without a command it runs the default workload: `loadgen run`.
 #[derive(Debug, Parser)]
-#[command(name = "loadgen", version, about, max_term_width = 100)]
+#[command(
+    name = "loadgen",
+    version,
+    about,
+    max_term_width = 100,
+    args_override_self = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

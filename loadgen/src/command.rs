@@ -1,5 +1,7 @@
 //! The commands: from options to output and exit code.
 
+mod compare;
+mod load;
 mod run;
 
 use std::process::ExitCode;
@@ -36,7 +38,10 @@ fn dispatch(command: Command) -> Result<u8, LoadError> {
         Command::Verify(args) => run::verify(&args),
         Command::Report(args) => run::report(&args),
         Command::Echo(args) => echo(&args),
-        _ => Err(LoadError::Settings("not in this build".to_owned())),
+        Command::Search(args) => load::search(&args),
+        Command::Replay(args) => load::replay(&args),
+        Command::Selftest(args) => load::selftest(&args),
+        Command::Compare(args) => compare::compare(&args),
     }
 }
 

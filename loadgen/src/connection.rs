@@ -110,7 +110,7 @@ impl Connection {
         let acked = self.window.acked();
         if ack.highest_seen < acked {
             return Err(Lost::ForGood(format!(
-                "the server forgot {} acknowledged events of {}: it knows {}, acknowledged were {acked}",
+                "the server forgot {} acknowledged events of {}: it knows {}, not {acked}",
                 acked - ack.highest_seen,
                 self.plan.name,
                 ack.highest_seen

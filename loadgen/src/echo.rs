@@ -275,7 +275,7 @@ impl Session<'_> {
             durable_through: *known,
             highest_seen: *known,
             frame_payload_bytes_max: FRAME_PAYLOAD_BYTES_MAX as u32,
-            inflight_frames_max: 4096,
+            inflight_frames_max: 65_536,
             streams: vec![options.stream.clone()],
         };
         ack.encode(out);

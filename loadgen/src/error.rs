@@ -53,7 +53,8 @@ pub enum LoadError {
     },
     /// A batch does not fit into a frame.
     #[error(
-        "{batch} rows of {row_bytes} bytes do not fit into a frame of {bytes_max} bytes; --batch can be at most {most}"
+        "{batch} rows of {row_bytes} bytes do not fit into a frame of {bytes_max} bytes; \
+         --batch can be at most {most}"
     )]
     BatchTooLarge {
         /// The batch.

@@ -5,8 +5,8 @@
 //! lag* the second minus the first. The first comes from a schedule that does not wait for the
 //! server, so a stall is counted for every event that fell due in it.
 //!
-//! From the inside out: [`units`], [`rng`], [`schedule`], [`keys`], [`rows`] decide what is sent and
-//! when; [`recorder`], [`tally`], [`window`], [`connection`], [`offer`], [`worker`] send it and
+//! From the inside out: [`units`], [`rng`], [`schedule`], [`keys`], [`rows`] decide what is sent
+//! and when; [`recorder`], [`tally`], [`window`], [`connection`], [`offer`], [`worker`] send it and
 //! count; [`run`] joins the threads; [`verdict`], [`slo`], [`report`] judge and print; [`acks`] and
 //! [`verify`] prove what is stored; [`replay`], [`search`], [`paired`], [`compare`], [`selftest`]
 //! are the other commands; [`echo`] is a server for all of it.
@@ -17,6 +17,7 @@ pub mod acks;
 pub mod args;
 pub mod clock;
 pub mod command;
+pub mod compare;
 pub mod connection;
 pub mod echo;
 pub mod error;
@@ -25,16 +26,21 @@ pub mod greet;
 pub mod host;
 pub mod keys;
 pub mod offer;
+pub mod paired;
 pub mod plan;
 pub mod progress;
 pub mod recorder;
+pub mod replay;
 pub mod report;
 pub mod rng;
 pub mod rows;
 pub mod run;
 pub mod schedule;
+pub mod search;
+pub mod selftest;
 pub mod signal;
 pub mod slo;
+pub mod stats;
 pub mod tally;
 pub mod units;
 pub mod verdict;

@@ -1,7 +1,8 @@
 //! Intended send times of one thread's events.
 //!
-//! The schedule never looks at the clock: a generator that falls behind keeps drawing times that lie
-//! in the past, so no event is skipped and its latency counts from when it should have been sent.
+//! The schedule never looks at the clock: a generator that falls behind keeps drawing times that
+//! lie in the past, so no event is skipped and its latency counts from when it should have been
+//! sent.
 
 use crate::rng::{SplitMix64, derive};
 

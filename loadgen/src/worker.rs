@@ -24,8 +24,9 @@ use crate::rows::RowPlan;
 use crate::tally::{IntervalSet, Phase, Tally};
 use revive::Reviver;
 
-/// Frames made in one turn, so that acknowledgements are read in time.
-const FRAMES_PER_TURN_MAX: usize = 64;
+/// Frames made in one turn and per connection, so that acknowledgements are read in time. A thread
+/// that is behind sends several frames per system call, up to so many.
+const FRAMES_PER_TURN_MAX: usize = 32;
 /// Socket events taken in one turn.
 const EVENTS_PER_TURN_MAX: usize = 64;
 /// Bytes read from a socket at a time: 512 acknowledgements.
@@ -172,6 +173,8 @@ impl Worker {
         // The default of 50 us would make every short sleep late by that much.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         let host = ThreadProbe::open();
+        let lead_ns = self.plan.times.start_ns.saturating_sub(self.plan.clock.now_ns());
+        std::thread::sleep(std::time::Duration::from_nanos(lead_ns));
         let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
         while self.failure.is_none() && self.turn(host.as_ref(), &mut events) {}
         self.finish();
@@ -190,10 +193,10 @@ impl Worker {
         if self.phase != Phase::Drain && self.plan.stop.load(Ordering::Relaxed) {
             self.end_early(now_ns);
         }
+        self.advance_phase(now_ns, host);
         if now_ns >= self.next_cut_ns {
             self.cut(now_ns);
         }
-        self.advance_phase(now_ns, host);
         let mut worked = self.receive(events);
         worked |= self.reviver.is_waiting() && self.revive(now_ns);
         match self.phase {
@@ -279,29 +282,29 @@ impl Worker {
             return;
         };
         staging.end_at(self.end_ns.saturating_add(1));
-        // The last frame of a schedule is short and due at the end itself.
-        let connection = self
-            .connections
-            .iter_mut()
-            .find(|connection| connection.has_room());
-        if let (Some(due_ns), Some(connection), false) =
-            (staging.due_ns(), connection, staging.was_held())
-        {
-            let count = staging.times().len();
-            connection
-                .window
-                .push(count as u32, due_ns, staging.times());
-            connection.build(&self.plan.rows, &self.plan.clock);
-            self.tally.set.counts.offered += count as u64;
-            self.tally.set.counts.frames += 1;
-            staging.advance();
+        // What fell due since the last turn still goes, the short last frame among it.
+        while self.is_due(now_ns) {
+            let Some(which) = self.next_with_room() else {
+                break;
+            };
+            self.push(which, now_ns);
         }
+        let Load::Open(staging) = &mut self.plan.load else {
+            return;
+        };
         while staging.due_ns().is_some() {
             for &at_ns in staging.times() {
                 self.tally.set.counts.offered += 1;
                 self.tally.unsent(at_ns, now_ns);
             }
             staging.advance();
+        }
+    }
+
+    fn is_due(&self, now_ns: u64) -> bool {
+        match &self.plan.load {
+            Load::Open(staging) => staging.due_ns().is_some_and(|due_ns| due_ns <= now_ns),
+            Load::Closed { left } => *left > 0,
         }
     }
 
@@ -349,12 +352,8 @@ impl Worker {
 
     fn offer(&mut self, now_ns: u64) -> bool {
         let mut any = false;
-        for _ in 0..FRAMES_PER_TURN_MAX {
-            let is_due = match &self.plan.load {
-                Load::Open(staging) => staging.due_ns().is_some_and(|due_ns| due_ns <= now_ns),
-                Load::Closed { left } => *left > 0,
-            };
-            if !is_due {
+        for _ in 0..FRAMES_PER_TURN_MAX * self.connections.len() {
+            if !self.is_due(now_ns) {
                 break;
             }
             let Some(which) = self.next_with_room() else {
@@ -466,20 +465,12 @@ impl Worker {
 
     fn finish(&mut self) {
         let now_ns = self.plan.clock.now_ns();
+        self.publish();
         for connection in &mut self.connections {
             connection.window.abandon(now_ns, &mut self.tally);
         }
         self.reviver.end();
-        self.publish_end();
         self.cut(now_ns.max(self.end_ns));
-    }
-
-    fn publish_end(&self) {
-        for (connection, progress) in self.connections.iter().zip(&self.plan.progress) {
-            progress
-                .acked
-                .store(connection.window.acked(), Ordering::Relaxed);
-        }
     }
 
     fn lose(&mut self, which: usize, lost: Lost) {

@@ -1,9 +1,8 @@
 //! `run`, `verify` and `report`.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use super::compare::with_floor;
 use super::{print, print_document, to_json};
 use crate::acks::{AckRecord, read_dir};
 use crate::args::{Format, ReportArgs, RunArgs, VerifyArgs};
@@ -11,7 +10,7 @@ use crate::error::LoadError;
 use crate::exit::Ending;
 use crate::plan::RunPlan;
 use crate::progress::live;
-use crate::report::{self, Document, Files, Judged, VerifyBlock};
+use crate::report::{self, Document, Files, FloorBlock, Judged, VerifyBlock};
 use crate::run::{Outcome, execute};
 use crate::signal::on_interrupt;
 use crate::verify;
@@ -42,8 +41,14 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, LoadError> {
         eprintln!("ringmill loadgen  {}  seed {}", plan.headline(), plan.seed);
     }
     let total_ns = (plan.warmup + plan.duration).as_nanos() as u64;
-    let outcome = execute(&plan, live(args.load.quiet, total_ns).as_mut(), &stop)?;
-    let result = finish(args, &plan, outcome, &files);
+    let result = match &args.floor {
+        None => execute(&plan, live(args.load.quiet, total_ns).as_mut(), &stop)
+            .map(|outcome| (outcome, None)),
+        Some(floor) => {
+            with_floor(args, &plan, floor, &stop).map(|(outcome, block)| (outcome, Some(block)))
+        }
+    };
+    let result = result.and_then(|(outcome, floor)| finish(args, &plan, outcome, floor, &files));
     if let Some(dir) = &scratch {
         let _ = std::fs::remove_dir_all(dir);
     }
@@ -58,13 +63,15 @@ fn finish(
     args: &RunArgs,
     plan: &RunPlan,
     outcome: Outcome,
+    floor: Option<FloorBlock>,
     files: &Files,
 ) -> Result<u8, LoadError> {
     let judged = Judged::new(outcome, args.slo.clone());
     let mut document = Document::of(&judged);
+    document.floor = floor;
     let mut failure = None;
     if let (true, Some(dir)) = (args.verify, &plan.acks) {
-        match prove(args, &judged.outcome.run_id, dir) {
+        match prove(args, &judged.outcome, dir) {
             Ok(block) => document.verify = Some(block),
             Err(error) => failure = Some(error),
         }
@@ -89,25 +96,19 @@ fn finish(
 }
 
 /// Proves this run, with the earlier ones of the directory that share its producers.
-fn prove(args: &RunArgs, run_id: &str, dir: &Path) -> Result<VerifyBlock, LoadError> {
+fn prove(args: &RunArgs, outcome: &Outcome, dir: &Path) -> Result<VerifyBlock, LoadError> {
     let all = read_dir(dir)?;
-    let own: Vec<String> = all
+    let own: Vec<&str> = outcome
+        .producers
         .iter()
-        .filter(|record| record.head.run_id == run_id)
-        .flat_map(|record| {
-            record
-                .head
-                .producers
-                .iter()
-                .map(|producer| producer.name.clone())
-        })
+        .map(|producer| &*producer.name)
         .collect();
     let shares = |record: &AckRecord| {
         record
             .head
             .producers
             .iter()
-            .any(|producer| own.contains(&producer.name))
+            .any(|producer| own.contains(&&*producer.name))
     };
     let records: Vec<AckRecord> = all.into_iter().filter(shares).collect();
     let load = &args.load;
@@ -184,9 +185,4 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, LoadError> {
         }
     }
     Ok(0)
-}
-
-/// A flag that nobody sets.
-pub(super) fn never() -> Arc<AtomicBool> {
-    Arc::default()
 }

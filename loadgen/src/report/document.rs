@@ -8,7 +8,7 @@ use super::Judged;
 use crate::host::HostFacts;
 use crate::plan::RunPlan;
 use crate::recorder::{Recorder, Sparse};
-use crate::run::IntervalRow;
+use crate::run::{IntervalRow, Outcome};
 use crate::tally::Phase;
 use crate::units::Rate;
 use crate::verify::Findings;
@@ -112,6 +112,22 @@ pub struct ErrorCounts {
     pub late_over_100us: u64,
 }
 
+impl ErrorCounts {
+    fn of(outcome: &Outcome) -> ErrorCounts {
+        let counts = &outcome.counts;
+        ErrorCounts {
+            rejected: counts.rejected,
+            timed_out: counts.timed_out,
+            unsent: counts.unsent,
+            connections_lost: counts.lost,
+            reconnects: counts.reconnects,
+            faults: counts.faults,
+            held: counts.held,
+            late_over_100us: outcome.pacing_lag.count_above(100_000),
+        }
+    }
+}
+
 /// A distribution.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyBlock {
@@ -176,6 +192,18 @@ pub struct HostBlock {
     pub cpu_share: Option<f64>,
 }
 
+impl HostBlock {
+    fn of(outcome: &Outcome) -> HostBlock {
+        HostBlock {
+            facts: outcome.host.clone(),
+            steal_share: outcome.steal,
+            throttled_ns: outcome.throttled_ns,
+            run_queue_share: outcome.run_queue_share,
+            cpu_share: outcome.cpu_share,
+        }
+    }
+}
+
 /// The server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerBlock {
@@ -187,6 +215,17 @@ pub struct ServerBlock {
     pub level: String,
     /// Bytes of a row.
     pub row_bytes: usize,
+}
+
+impl ServerBlock {
+    fn of(outcome: &Outcome) -> ServerBlock {
+        ServerBlock {
+            shards: outcome.server.shards,
+            stream: outcome.server.stream.clone(),
+            level: outcome.server.level.to_owned(),
+            row_bytes: outcome.server.row_bytes,
+        }
+    }
 }
 
 /// All effective options.
@@ -382,16 +421,7 @@ impl Document {
             offered_events: counts.offered,
             acked_events: outcome.acked_events(),
             errors: counts.errors(),
-            error_counts: ErrorCounts {
-                rejected: counts.rejected,
-                timed_out: counts.timed_out,
-                unsent: counts.unsent,
-                connections_lost: counts.lost,
-                reconnects: counts.reconnects,
-                faults: counts.faults,
-                held: counts.held,
-                late_over_100us: outcome.pacing_lag.count_above(100_000),
-            },
+            error_counts: ErrorCounts::of(outcome),
             faults: outcome.faults.clone(),
             response_ns: LatencyBlock::of(&outcome.response),
             service_ns: LatencyBlock::of(&outcome.service),
@@ -405,19 +435,8 @@ impl Document {
             slo_missed: slo_missed.clone(),
             verify: None,
             floor: None,
-            host: HostBlock {
-                facts: outcome.host.clone(),
-                steal_share: outcome.steal,
-                throttled_ns: outcome.throttled_ns,
-                run_queue_share: outcome.run_queue_share,
-                cpu_share: outcome.cpu_share,
-            },
-            server: ServerBlock {
-                shards: outcome.server.shards,
-                stream: outcome.server.stream.clone(),
-                level: outcome.server.level.to_owned(),
-                row_bytes: outcome.server.row_bytes,
-            },
+            host: HostBlock::of(outcome),
+            server: ServerBlock::of(outcome),
             options: OptionsBlock::of(plan),
             seed: plan.seed,
             run_id: outcome.run_id.clone(),

@@ -11,6 +11,7 @@ pub fn text(document: &Document, files: &[String]) -> String {
     head(&mut out, document);
     result(&mut out, document);
     latencies(&mut out, document);
+    proofs(&mut out, document);
     rest(&mut out, document);
     if !files.is_empty() {
         line(&mut out, "files", &files.join(" "));
@@ -167,7 +168,8 @@ fn latencies(out: &mut String, document: &Document) {
     ));
 }
 
-fn rest(out: &mut String, document: &Document) {
+/// The floor and the proof of what is stored, if there are any.
+fn proofs(out: &mut String, document: &Document) {
     if let Some(floor) = &document.floor {
         let ratios: Vec<String> = floor
             .ratios
@@ -194,6 +196,9 @@ fn rest(out: &mut String, document: &Document) {
             line(out, "skipped", skipped);
         }
     }
+}
+
+fn rest(out: &mut String, document: &Document) {
     let errors = &document.error_counts;
     if document.errors > 0 || errors.held > 0 || errors.reconnects > 0 {
         let text = format!(

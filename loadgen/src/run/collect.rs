@@ -199,20 +199,7 @@ impl Collector {
         let share = |ns: u64| ns as f64 / measured_ns.max(1) as f64;
         let steal = |[from, to]: [Option<HostSample>; 2]| to?.steal_since(&from?);
         let throttled = |[from, to]: [Option<HostSample>; 2]| to?.throttled_since(&from?);
-        let mut faults: Vec<String> = Vec::new();
-        let mut producers = Vec::new();
-        for connection in ends.iter().flat_map(|end| &end.connections) {
-            if let Some(fault) = &connection.last_fault {
-                if !faults.contains(fault) {
-                    faults.push(fault.clone());
-                }
-            }
-            producers.push(ProducerEnd {
-                name: connection.plan.name.clone(),
-                first: connection.first_sequence,
-                acked: connection.window.acked(),
-            });
-        }
+        let (producers, faults) = ends_of_connections(&ends);
         Outcome {
             plan: plan.clone(),
             run_id,
@@ -243,4 +230,20 @@ impl Collector {
             interrupted: stop.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What became of each producer, and the distinct faults in words.
+fn ends_of_connections(ends: &[WorkerEnd]) -> (Vec<ProducerEnd>, Vec<String>) {
+    let mut faults: Vec<String> = Vec::new();
+    let mut producers = Vec::new();
+    for connection in ends.iter().flat_map(|end| &end.connections) {
+        let fault = connection.last_fault.as_ref();
+        faults.extend(fault.filter(|fault| !faults.contains(fault)).cloned());
+        producers.push(ProducerEnd {
+            name: connection.plan.name.clone(),
+            first: connection.first_sequence,
+            acked: connection.window.acked(),
+        });
+    }
+    (producers, faults)
 }

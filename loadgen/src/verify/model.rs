@@ -228,7 +228,7 @@ impl Board {
             findings.members_compared += 1;
             let score = json_integer(&row.score);
             let expected = own.get(&row.member.to_string()).copied();
-            // Ties may stand in either order, so the score at a rank is fixed and its member is not.
+            // Ties may stand in either order: the score at a rank is fixed, its member is not.
             if score.is_none() || score != expected || score != Some(*best) {
                 findings.scores_wrong += 1;
                 if findings.scores_wrong <= PRINTED_MAX {
