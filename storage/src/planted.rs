@@ -43,13 +43,21 @@ pub enum PlantedBug {
     HeaderBeforeSeal,
     /// A frame is replayed without the last of its entries.
     DropLastEntry,
+    /// What recovery read is flushed, but not written again first.
+    BelieveFailedFlush,
+    /// The mark that was read is trusted to be durable.
+    MarkNotRewritten,
+    /// Later frames are not used as evidence.
+    IgnoreLaterFrames,
+    /// Late writes of an earlier process are taken for frames of the log.
+    IgnoreIncarnation,
     /// The manifest is written over its only valid slot.
     ManifestOverwritesSlot,
 }
 
 impl PlantedBug {
     /// Every defect.
-    pub const ALL: [PlantedBug; 19] = [
+    pub const ALL: [PlantedBug; 23] = [
         PlantedBug::AckBeforeCompletion,
         PlantedBug::IgnoreShortWrite,
         PlantedBug::DropFlush,
@@ -68,6 +76,10 @@ impl PlantedBug {
         PlantedBug::IncarnationNotRaised,
         PlantedBug::HeaderBeforeSeal,
         PlantedBug::DropLastEntry,
+        PlantedBug::BelieveFailedFlush,
+        PlantedBug::MarkNotRewritten,
+        PlantedBug::IgnoreLaterFrames,
+        PlantedBug::IgnoreIncarnation,
         PlantedBug::ManifestOverwritesSlot,
     ];
 }

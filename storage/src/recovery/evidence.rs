@@ -43,6 +43,9 @@ pub(super) fn gather<D: Disk>(scan: &mut Scan<'_>, disk: &mut D) -> Result<Found
     for segment_sequence in later {
         look_at_later_segment(scan, disk, segment_sequence, &mut found)?;
     }
+    if planted(PlantedBug::IgnoreLaterFrames) {
+        found.evidence.later_frame = false;
+    }
     Ok(found)
 }
 

@@ -141,7 +141,8 @@ impl Expected {
     }
 
     fn is_dead(&self, header: &FrameHeader) -> bool {
-        header.incarnation < self.incarnation
+        !planted(PlantedBug::IgnoreIncarnation)
+            && header.incarnation < self.incarnation
             && header.frame_sequence >= self.incarnation_first_sequence
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn adopt<D: Disk>(scan: &mut Scan<'_>, disk: &mut D) -> Result<(), St
             .map_err(StorageError::io("flush directory", dir));
     };
     let proven = scan.mark.clean && scan.mark.durable_sequence == scan.position.sequence;
-    if !planted(PlantedBug::SkipSyncAtOpen) {
+    if !planted(PlantedBug::SkipSyncAtOpen) && !planted(PlantedBug::BelieveFailedFlush) {
         rewrite_unproven(scan, disk, &begun)?;
     }
     if !proven && !scan.sealed && !planted(PlantedBug::TailNotZeroed) {
@@ -74,6 +74,8 @@ pub(crate) fn raise_mark<D: Disk>(
     found: &Mark,
     raised: &Mark,
 ) -> Result<(), StorageError> {
-    write_slot_at(disk, file, path, found, slot_offset(found.generation))?;
+    if !planted(PlantedBug::MarkNotRewritten) {
+        write_slot_at(disk, file, path, found, slot_offset(found.generation))?;
+    }
     write_slot(disk, file, path, raised)
 }

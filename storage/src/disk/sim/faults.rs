@@ -6,7 +6,8 @@
 //! | short write, transient error, write error, flush error, disk full | survive |
 //! | read error that goes away | survive |
 //! | lost write, misdirected write | detect |
-//! | bit flip at rest, file put back to an older copy, file gone | detect |
+//! | bit flip at rest, a block put back to an older version | detect |
+//! | a whole file gone, cut or blanked from some block on | detect, once a mark names its end |
 //!
 //! *Survive*: every entry that was reported durable is there after the next successful open, and
 //! an open with no further faults succeeds. *Detect*: an open either refuses, or what it hands
