@@ -185,6 +185,66 @@ fn an_idle_log_writes_its_mark_and_then_a_lost_last_frame_is_noticed() {
 }
 
 #[test]
+fn a_marked_frame_of_another_history_is_refused() {
+    let history = |last: &[u8]| {
+        let world = SimWorld::new(1);
+        let (mut log, ..) = open(&world).unwrap();
+        write_through(&mut log, 2, 1).unwrap();
+        log.append(&[last]);
+        log.submit(1, true);
+        land(&mut log, 1);
+        log.idle_mark(MARK_PAUSE_NS);
+        log.poll(MARK_PAUSE_NS).unwrap();
+        world.crash(Crash::Kill);
+        world.settle();
+        world
+    };
+    let (world, other) = (history(b"one"), history(b"two"));
+    let path = dir().join("00000001.seg");
+    let last = 3 * BLOCK_BYTES..4 * BLOCK_BYTES;
+    let foreign = other.contents(&path).unwrap()[last.clone()].to_vec();
+    world.damage(&path, |bytes| bytes[last].copy_from_slice(&foreign));
+    let error = open(&world).err().unwrap();
+    assert!(
+        matches!(&error, StorageError::Corrupt { evidence, .. } if evidence.mark),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_frame_behind_a_damaged_segment_header_is_evidence_enough() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    let mark = dir().join("mark");
+    write_through(&mut log, 5, 1).unwrap();
+    let old_mark = world.contents(&mark).unwrap();
+    let second = dir().join("00000002.seg");
+    let mut lsn = 5;
+    while world.contents(&second).unwrap()[BLOCK_BYTES..]
+        .iter()
+        .all(|&byte| byte == 0)
+    {
+        lsn += 1;
+        write_through(&mut log, lsn, 1).unwrap();
+    }
+    world.crash(Crash::Kill);
+    world.settle();
+    world.damage(&mark, |bytes| bytes.clone_from(&old_mark));
+    assert_eq!(
+        open(&world).unwrap().2.len() as u64,
+        lsn,
+        "an old mark alone does no harm"
+    );
+    world.crash(Crash::Kill);
+    world.damage(&mark, |bytes| bytes.clone_from(&old_mark));
+    world.damage(&second, |bytes| bytes[40] ^= 1);
+    let error = open(&world).err().unwrap();
+    let found = matches!(&error, StorageError::Corrupt { evidence, offset: 0, .. }
+        if evidence.later_frame && !evidence.mark);
+    assert!(found, "{error}");
+}
+
+#[test]
 fn a_failed_write_ends_the_log_for_good_and_says_what_is_in_doubt() {
     for fault in [Fault::WriteError, Fault::FlushError, Fault::NoSpace] {
         let world = SimWorld::new(1);
