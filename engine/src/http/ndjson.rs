@@ -95,19 +95,31 @@ pub(crate) struct Rows {
     pub(crate) bytes: Vec<u8>,
     /// How many.
     pub(crate) count: usize,
-    /// For every blank line, how many rows stand before it.
-    blanks: Vec<u32>,
+    /// Where blank lines stood: rows before them, and blank lines up to there. One entry for any
+    /// number of neighbours, so that a body of nothing else takes no memory.
+    blanks: Vec<(u32, u32)>,
     _share: RowShare,
 }
 
 impl Rows {
     /// The line, from 1, that row `index` came from.
     pub(crate) fn line(&self, index: usize) -> usize {
-        index
-            + 1
-            + self
-                .blanks
-                .partition_point(|&before| before as usize <= index)
+        let passed = self
+            .blanks
+            .partition_point(|&(before, _)| before as usize <= index);
+        let blanks = passed.checked_sub(1).map_or(0, |last| self.blanks[last].1);
+        index + 1 + blanks as usize
+    }
+
+    fn note_blank(&mut self) {
+        let before = self.count as u32;
+        match self.blanks.last_mut() {
+            Some((same, blanks)) if *same == before => *blanks += 1,
+            last => {
+                let blanks = last.map_or(0, |(_, blanks)| *blanks);
+                self.blanks.push((before, blanks + 1));
+            }
+        }
     }
 }
 
@@ -254,7 +266,7 @@ impl<'a> Lines<'a> {
         }
         let line = line.trim_ascii();
         if line.is_empty() {
-            self.rows.blanks.push(self.rows.count as u32);
+            self.rows.note_blank();
             return Ok(());
         }
         let start = self.rows.bytes.len();
@@ -297,5 +309,43 @@ impl<'a> Lines<'a> {
         Problem::too_large(format!("line {number} is longer than {most} bytes"))
             .with("line", number)
             .with("limit_bytes", most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_count_as_lines() {
+        let share = RowBudget::default().share();
+        let mut rows = Rows {
+            bytes: Vec::new(),
+            count: 0,
+            blanks: Vec::new(),
+            _share: share,
+        };
+        // Lines: blank, row, row, blank, blank, row.
+        rows.note_blank();
+        rows.count = 2;
+        rows.note_blank();
+        rows.note_blank();
+        rows.count = 3;
+        assert_eq!([0, 1, 2].map(|index| rows.line(index)), [2, 3, 6]);
+        assert_eq!(rows.blanks.len(), 2);
+    }
+
+    #[test]
+    fn shares_are_bounded_together_and_come_back() {
+        let budget = RowBudget::default();
+        let (mut one, mut other) = (budget.share(), budget.share());
+        let total = 4 * SHARE_STEP_BYTES;
+        assert!(one.grow_to(3 * SHARE_STEP_BYTES, total));
+        assert!(other.grow_to(1, total));
+        assert!(!other.grow_to(SHARE_STEP_BYTES + 1, total));
+        drop(one);
+        assert!(other.grow_to(3 * SHARE_STEP_BYTES, total));
+        drop(other);
+        assert_eq!(budget.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -26,6 +26,9 @@ const PICK_ROWS: usize = TOP_MAX;
 /// Times that more rows are looked at; then the answer ends with a cursor, however short it is.
 const ROUNDS_MAX: usize = 8;
 
+/// Parameters of the route itself; a group field of such a name cannot be picked by.
+const RESERVED: [&str; 5] = ["from", "to", "limit", "after", "numbers"];
+
 /// What is asked of a view.
 struct Ask<'a> {
     from_ms: i64,
@@ -64,10 +67,11 @@ fn take_picks(
     params: &mut Params,
 ) -> Result<Vec<Option<String>>, Problem> {
     let fields = &schema(pipeline, view).fields;
-    view.group
-        .iter()
-        .map(|field| params.take(&fields[*field].name))
-        .collect()
+    let mut take = |field: &usize| match &*fields[*field].name {
+        reserved if RESERVED.contains(&reserved) => Ok(None),
+        name => params.take(name),
+    };
+    view.group.iter().map(&mut take).collect()
 }
 
 fn read_ask<'a>(

@@ -21,6 +21,8 @@ use ringmill_shard::state::{Outcome, Place, ShardState};
 /// How the cores answer; tests turn these knobs.
 pub struct Behaviour {
     pub stop: AtomicBool,
+    /// Goes on although it was told to stop, as cores do that have something left.
+    pub ignore_stop: AtomicBool,
     /// Shards below the number answer; the others keep silent.
     pub answering: AtomicUsize,
     /// Status that `refusing` answers sub-batches with; 0 for none.
@@ -38,6 +40,7 @@ impl Behaviour {
     pub fn new(shards: usize) -> Behaviour {
         Behaviour {
             stop: AtomicBool::new(false),
+            ignore_stop: AtomicBool::new(false),
             answering: AtomicUsize::new(shards),
             refusal: AtomicU8::new(0),
             refusing: AtomicUsize::new(0),
@@ -81,7 +84,11 @@ pub fn spawn(
             answers: VecDeque::new(),
         };
         let mut cores: Vec<Core> = ports.into_iter().enumerate().map(core).collect();
-        while !behaviour.stop.load(Ordering::Relaxed) {
+        let stops = || {
+            let ignored = behaviour.ignore_stop.load(Ordering::Relaxed);
+            behaviour.stop.load(Ordering::Relaxed) && !ignored
+        };
+        while !stops() {
             for shard in 0..behaviour.answering.load(Ordering::Relaxed) {
                 cores[shard].turn(&behaviour, &pipeline);
             }
@@ -94,7 +101,7 @@ pub fn spawn(
     })
 }
 
-/// Deltas to their owners, and one watermark for all: the greatest, as if one peer took all in.
+/// Deltas to their owners, and one watermark for all: the least that the shards' events allow.
 fn share(cores: &mut [Core], pipeline: &Pipeline) {
     for from in 0..cores.len() {
         while let Some(delta) = cores[from].state.deltas().pop_durable(u64::MAX) {
@@ -105,7 +112,7 @@ fn share(cores: &mut [Core], pipeline: &Pipeline) {
         let next = cores
             .iter()
             .map(|core| core.state.next_watermark_ms(stream))
-            .max()
+            .min()
             .unwrap();
         for core in &mut *cores {
             if next > core.state.watermark_ms(stream) {
