@@ -1,7 +1,9 @@
 //! What the header alone is refused for, and that no damaged byte goes unseen.
 
 use crate::examples::example;
-use ringmill_shard::wire::{ErrorCode, FrameHeader, FrameReader, WireError, encode_ping};
+use ringmill_shard::wire::{
+    ErrorCode, FrameHeader, FrameReader, WireError, encode_ping, encode_publish,
+};
 
 /// Offset and bytes of a change to the header of the Publish example; code and message it gives.
 const REFUSED: [(usize, &[u8], ErrorCode, &str); 14] = [
@@ -132,6 +134,18 @@ fn short_headers_that_are_refused() {
         FrameHeader::decode(&hello),
         Err(WireError::NotZero { field: "sequence" })
     );
+}
+
+#[test]
+fn a_row_is_at_most_1024_bytes() {
+    for (row_bytes, fits) in [(8, true), (1024, true), (1032, false), (2048, false)] {
+        let mut frame = Vec::new();
+        encode_publish(&mut frame, 0, 1, 1, 3, &vec![0; 3 * row_bytes]);
+        let decoded = FrameHeader::decode(frame.first_chunk().unwrap());
+        let bytes = 3 * row_bytes as u32;
+        let refused = WireError::RowLength { bytes, count: 3 };
+        assert_eq!(decoded.err(), (!fits).then_some(refused), "{row_bytes}");
+    }
 }
 
 #[test]
