@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringmill_storage::level::Level;
 
 use crate::core_loop::{Floor, Spin};
-use crate::inspect;
+use crate::{doctor, inspect};
 
 /// Exit code: done.
 pub const EXIT_OK: i32 = 0;
@@ -35,6 +35,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a pipeline file and forecast its memory.
     Check(CheckArgs),
+    /// Look at this machine and say what stands in the way of low latency.
+    Doctor(doctor::DoctorArgs),
     /// Show where the time went: per core and stage, from a latency dump.
     Inspect(inspect::InspectArgs),
     /// Work on the log of a stopped store.

@@ -155,6 +155,8 @@ pub(crate) struct Core<D: Disk, C> {
     outcome: Outcome,
     router: route::Router,
     scratch: Vec<u8>,
+    /// Bytes parsed in this turn.
+    turn_bytes: usize,
     next_core: usize,
     next_sweep_ns: u64,
     stopping: bool,
@@ -214,6 +216,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             turn_wall_ns: parts.clock.wall_ns(),
             outcome: Outcome::default(),
             scratch: Vec::new(),
+            turn_bytes: 0,
             next_core: 0,
             next_sweep_ns: now + SWEEP_NS,
             stopping: false,
@@ -256,6 +259,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
         core.acknowledge(net);
         core.publish_lanes();
         net.flush();
+        core.let_flush_run(busy);
         core.end_turn(net.counters(), busy);
         busy
     }
@@ -327,6 +331,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn begin_turn(&mut self) {
         self.turn_ns = self.clock.mono_ns();
         self.turn_wall_ns = self.clock.wall_ns();
+        self.turn_bytes = 0;
         if self.turn_ns >= self.next_sweep_ns {
             self.next_sweep_ns = self.turn_ns + SWEEP_NS;
             self.sweep();

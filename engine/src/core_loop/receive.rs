@@ -20,6 +20,10 @@ use crate::net::{Chunk, Net, SocketId};
 /// Unread chunks of one stalled connection before it stops receiving.
 const UNREAD_CHUNKS_MAX: usize = 2;
 
+/// Bytes that one turn parses. What the disk and the peers have done meanwhile is looked at between
+/// turns, so this bounds how long a finished commit waits to be seen.
+pub(super) const TURN_BYTES_MAX: usize = 128 * 1024;
+
 /// A frame may take this long from its first byte to its last.
 const FRAME_TIMEOUT_NS: u64 = 30_000_000_000;
 
@@ -30,6 +34,8 @@ pub(super) enum Flow {
     Taken,
     /// No room now: offer the same frame again later.
     Stalled,
+    /// The turn has done its share: go on in the next one.
+    Enough,
     /// The connection is over; an error was queued.
     Over,
 }
@@ -69,7 +75,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
             let Some(socket) = self.blocked.pop_front() else { break };
             let Some(connection) = self.connection(socket) else { continue };
             connection.blocked = false;
+            let had = self.turn_bytes;
             self.read_on(net, socket);
+            progress |= self.turn_bytes > had;
             match self.connection(socket) {
                 Some(connection) if connection.blocked => {}
                 Some(connection) => {
@@ -95,7 +103,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             }
             let Some(mut unread) = connection.unread.pop_front() else { break };
             flow = self.read_chunk(net.bytes(&unread.chunk), socket, &mut unread);
-            if flow == Flow::Stalled {
+            if matches!(flow, Flow::Stalled | Flow::Enough) {
                 let connection = self.connection_or_new(socket);
                 connection.unread.push_front(unread);
             } else {
@@ -104,7 +112,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
         match flow {
             Flow::Taken => {}
-            Flow::Stalled => {
+            Flow::Stalled | Flow::Enough => {
                 if let Some(connection) = self.connection(socket) {
                     connection.blocked = true;
                     self.blocked.push_back(socket);
@@ -121,9 +129,14 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let mut flow = Flow::Taken;
         let mut whole = false;
         while flow == Flow::Taken && unread.parsed < bytes.len() {
+            if self.turn_bytes >= TURN_BYTES_MAX {
+                flow = Flow::Enough;
+                break;
+            }
             let mut consumed = 0;
             let frame = reader.next(&bytes[unread.parsed..], &mut consumed);
             unread.parsed += consumed;
+            self.turn_bytes += consumed;
             flow = match frame {
                 None => break,
                 Some(Ok(frame)) => {

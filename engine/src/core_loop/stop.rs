@@ -65,6 +65,14 @@ impl<D: Disk, C: Clock> Core<D, C> {
         self.sleep_for_flush && self.log.in_flight()
     }
 
+    /// Lets the kernel's helper thread on this CPU start the flush that was just handed over,
+    /// instead of making it wait for the scheduler's next tick.
+    pub(super) fn let_flush_run(&self, busy: bool) {
+        if busy && self.must_sleep_for_flush() {
+            std::thread::yield_now();
+        }
+    }
+
     /// How long until something is due that nobody will wake the core for.
     pub(super) fn next_due(&self) -> Duration {
         let due = self.flush_due_ns.unwrap_or(u64::MAX).min(self.next_sweep_ns);

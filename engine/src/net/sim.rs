@@ -21,6 +21,8 @@ pub struct SimPipe {
     pub closed_by_engine: bool,
     /// The peer has gone.
     pub closed_by_peer: bool,
+    /// Sent bytes are on their way until the peer has taken them all.
+    pub slow: bool,
 }
 
 /// The shared end of a pipe.
@@ -32,6 +34,8 @@ struct Socket {
     generation: u32,
     paused: bool,
     close_told: bool,
+    /// Sent bytes have not left yet.
+    sending: bool,
 }
 
 /// Simulated sockets of one core.
@@ -41,7 +45,6 @@ pub struct SimNet {
     buffers: Vec<Vec<u8>>,
     free_buffers: Vec<u32>,
     connecting: VecDeque<SharedPipe>,
-    opened: Vec<SocketId>,
     counters: NetCounters,
 }
 
@@ -51,13 +54,17 @@ impl SimNet {
         SimNet::default()
     }
 
-    /// Connects a pipe to this core.
+    /// Connects a pipe to this core, in the slot of a closed connection if there is one.
     pub fn connect(&mut self, pipe: SharedPipe) -> SocketId {
-        let index = self.sockets.len() as u32;
-        self.sockets.push(Socket { pipe: Some(pipe), ..Socket::default() });
-        let id = SocketId { index, generation: 0 };
-        self.opened.push(id);
-        id
+        let free = self.sockets.iter().position(|socket| socket.pipe.is_none());
+        let index = free.unwrap_or_else(|| {
+            self.sockets.push(Socket::default());
+            self.sockets.len() - 1
+        });
+        let socket = &mut self.sockets[index];
+        let generation = socket.generation + u32::from(free.is_some());
+        *socket = Socket { pipe: Some(pipe), generation, ..Socket::default() };
+        SocketId { index: index as u32, generation }
     }
 
     fn current(&mut self, id: SocketId) -> Option<&mut Socket> {
@@ -73,6 +80,10 @@ impl Net for SimNet {
             let id = SocketId { index: index as u32, generation: socket.generation };
             let Some(pipe) = &socket.pipe else { continue };
             let mut pipe = pipe.borrow_mut();
+            if socket.sending && pipe.from_engine.is_empty() {
+                socket.sending = false;
+                events.push(NetEvent::Sent(id));
+            }
             if !socket.paused && let Some(bytes) = pipe.to_engine.pop_front() {
                 let buffer = self.free_buffers.pop().unwrap_or_else(|| {
                     self.buffers.push(Vec::new());
@@ -108,7 +119,13 @@ impl Net for SimNet {
         if let Some(socket) = self.current(id)
             && let Some(pipe) = &socket.pipe
         {
-            pipe.borrow_mut().from_engine.extend_from_slice(out);
+            let mut pipe = pipe.borrow_mut();
+            if socket.sending && !pipe.from_engine.is_empty() {
+                return false;
+            }
+            socket.sending = pipe.slow;
+            pipe.from_engine.extend_from_slice(out);
+            drop(pipe);
             self.counters.bytes_out += sent;
         }
         out.clear();

@@ -1,5 +1,5 @@
 //! Sockets on the core's own io_uring: multishot receive into a provided-buffer ring, one send in
-//! flight per socket, and a read of the wake-up descriptor that ends a park.
+//! flight per socket, and a poll of the wake-up descriptor that ends a park.
 #![allow(unsafe_code)]
 
 mod buffers;
@@ -62,8 +62,6 @@ pub struct UringNet {
     starved: Vec<SocketId>,
     listener: Option<OwnedFd>,
     wake_fd: RawFd,
-    /// Where the kernel puts the wake-up counter; boxed, so that it stays put.
-    wake_count: Box<[u8; 8]>,
     counters: NetCounters,
 }
 
@@ -103,7 +101,6 @@ impl UringNet {
             starved: Vec::new(),
             listener,
             wake_fd: wake.as_raw_fd(),
-            wake_count: Box::new([0; 8]),
             counters: NetCounters::default(),
         };
         net.submit_accept();
@@ -121,12 +118,14 @@ impl UringNet {
         unsafe { self.ring.borrow_mut().push(entry) };
     }
 
+    /// Arms the poll that ends a park when another core or thread signals. The signal itself is
+    /// cleared by whoever owns the descriptor.
     fn submit_wake(&mut self) {
-        let entry =
-            opcode::Read::new(types::Fd(self.wake_fd), self.wake_count.as_mut_ptr(), 8)
-                .build()
-                .user_data(WAKE << 56);
-        // SAFETY: `wake_count` is boxed and lives until `drop`, which cancels and waits.
+        let entry = opcode::PollAdd::new(types::Fd(self.wake_fd), libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(WAKE << 56);
+        // SAFETY: the entry names no memory.
         unsafe { self.ring.borrow_mut().push(entry) };
     }
 
@@ -297,7 +296,7 @@ impl Net for UringNet {
                 ACCEPT => self.on_accept(cqe, events),
                 RECEIVE => self.on_receive(id, cqe, events),
                 SEND => self.on_send(id, cqe.result, events),
-                WAKE => self.submit_wake(),
+                WAKE if !cqueue::more(cqe.flags) => self.submit_wake(),
                 _ => {}
             }
         }
@@ -427,8 +426,6 @@ impl Drop for UringNet {
         for socket in self.sockets.iter_mut().filter(|socket| socket.in_flight) {
             std::mem::forget(std::mem::take(&mut socket.outgoing));
         }
-        // The read of the wake-up descriptor may not have come back: eight bytes are let go.
-        std::mem::forget(std::mem::replace(&mut self.wake_count, Box::new([0; 8])));
         self.buffers.unregister(&self.ring);
     }
 }
