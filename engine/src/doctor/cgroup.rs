@@ -214,7 +214,10 @@ mod tests {
         assert_eq!(check.value, "quota of 1.50 CPUs, throttled for 2.5ms");
         for (inner, tightest) in [("50000 100000\n", 0.5), ("400000 100000\n", 1.5)] {
             std::fs::write(directory.path().join("sys/fs/cgroup/a/b/cpu.max"), inner).unwrap();
-            assert_eq!(read(&system).and_then(|limit| limit.quota_cpus), Some(tightest));
+            assert_eq!(
+                read(&system).and_then(|limit| limit.quota_cpus),
+                Some(tightest)
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ringmill_storage::device::{BlockFacts, DeviceFacts, DirectIoFacts};
 use ringmill_storage::layout::BLOCK_BYTES;
+use ringmill_storage::manifest::MANIFEST_NAME;
 use ringmill_storage::probe::{
     Backend, PROBE_BUDGET, PROBE_SPIN, ProbeError, ProbeOptions, ProbeReport, probe_with,
 };
@@ -189,9 +190,9 @@ fn flush(place: &Path, cpus: &[usize], uring: bool) -> Check {
     }
 }
 
-/// Whether an engine holds this store.
+/// Whether an engine holds this store: it locks the manifest for as long as it runs.
 fn in_use(place: &Path) -> bool {
-    let Ok(manifest) = fs::File::open(place.join("manifest")) else {
+    let Ok(manifest) = fs::File::open(place.join(MANIFEST_NAME)) else {
         return false;
     };
     let lock = rustix::fs::flock(&manifest, FlockOperation::NonBlockingLockShared);
@@ -365,7 +366,7 @@ mod tests {
     fn a_held_lock_is_seen_and_the_probe_left_out() {
         let directory = tempfile::tempdir().unwrap();
         assert!(!in_use(directory.path()));
-        let manifest = fs::File::create(directory.path().join("manifest")).unwrap();
+        let manifest = fs::File::create(directory.path().join(MANIFEST_NAME)).unwrap();
         assert!(!in_use(directory.path()));
         rustix::fs::flock(&manifest, FlockOperation::LockExclusive).unwrap();
         assert!(in_use(directory.path()));
