@@ -77,6 +77,9 @@ impl<'t> Report<'t> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         // Bytes that continue a character (10xxxxxx) are no column of their own.
         let on_line = before.iter().rev().take_while(|byte| **byte != b'\n');
-        (line, on_line.filter(|byte| **byte & 0xc0 != 0x80).count() + 1)
+        (
+            line,
+            on_line.filter(|byte| **byte & 0xc0 != 0x80).count() + 1,
+        )
     }
 }
