@@ -67,7 +67,6 @@ pub struct Connection {
     buffer: Box<[u8]>,
     head: usize,
     tail: usize,
-    written: u64,
     seed: RowSeed,
     row_bytes: usize,
     schema_id: u32,
@@ -91,7 +90,6 @@ impl Connection {
             buffer: buffer.into_boxed_slice(),
             head: 0,
             tail: 0,
-            written: 0,
             seed: RowSeed::new(plan.seed, plan.index as u64),
             row_bytes,
             schema_id: rows.schema().id,
@@ -129,7 +127,7 @@ impl Connection {
             .map_err(|error| Lost::Broken(error.to_string()))?;
         self.window.rewind();
         self.reader = FrameReader::new();
-        (self.head, self.tail, self.written) = (0, 0, 0);
+        (self.head, self.tail) = (0, 0);
         self.is_blocked = false;
         self.socket = Some(socket);
         Ok(())
@@ -200,11 +198,16 @@ impl Connection {
                 slot.count,
             );
             self.tail += bytes;
-            self.window
-                .mark_built(self.written + (self.tail - self.head) as u64);
+            self.window.mark_built();
             built += 1;
         }
         built
+    }
+
+    /// The socket takes no bytes: what is made for it counts as offered at `now_ns`.
+    #[inline]
+    pub fn offer_blocked(&mut self, now_ns: u64) {
+        self.window.mark_sent(now_ns);
     }
 
     /// Hands the buffer to the socket. `Ok` is the number of system calls.
@@ -214,14 +217,12 @@ impl Connection {
             let Some(socket) = self.socket.as_mut() else {
                 return Ok(calls);
             };
-            let now_ns = clock.now_ns();
+            self.window.mark_sent(clock.now_ns());
             calls += 1;
             match socket.write(&self.buffer[self.head..self.tail]) {
                 Ok(0) => return Err(Lost::Broken("the socket takes no bytes".to_owned())),
                 Ok(bytes) => {
                     self.head += bytes;
-                    self.written += bytes as u64;
-                    self.window.mark_sent(self.written, now_ns);
                     if self.head < self.tail {
                         self.is_blocked = true;
                         return Ok(calls);

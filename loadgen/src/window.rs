@@ -20,10 +20,9 @@ pub struct FrameSlot {
     /// When it was due: the intended time of its last event, or when a full window opened again.
     /// In a closed loop it is the intended time of all its events.
     pub due_ns: u64,
-    /// When its last byte was first handed to the kernel; [`NOT_SENT`] before.
+    /// When its bytes were first offered to the socket; [`NOT_SENT`] before. A socket that takes
+    /// none has a server behind it that reads none, which is no lag of the generator.
     pub sent_ns: u64,
-    /// Position of its end in the byte stream of the current connection.
-    pub end_offset: u64,
 }
 
 /// Mark of a frame that has not left yet.
@@ -106,7 +105,6 @@ impl Window {
             count,
             due_ns,
             sent_ns: NOT_SENT,
-            end_offset: u64::MAX,
         };
         self.frames.push_back(slot);
         self.events += u64::from(count);
@@ -136,15 +134,19 @@ impl Window {
         Some((slot, self.intended.range(from..from + times).copied()))
     }
 
-    /// The bytes of the first unbuilt frame end at this position of the byte stream.
-    pub fn mark_built(&mut self, end_offset: u64) {
-        self.frames[self.built].end_offset = end_offset;
+    /// The bytes of the first unbuilt frame are made.
+    pub fn mark_built(&mut self) {
+        assert!(
+            self.built < self.frames.len(),
+            "invariant: there was an unbuilt frame"
+        );
         self.built += 1;
     }
 
-    /// The kernel took the byte stream up to `written` at `now_ns`.
-    pub fn mark_sent(&mut self, written: u64, now_ns: u64) {
-        while self.sent < self.built && self.frames[self.sent].end_offset <= written {
+    /// All bytes that are made are offered to the socket at `now_ns`.
+    #[inline]
+    pub fn mark_sent(&mut self, now_ns: u64) {
+        while self.sent < self.built {
             let slot = &mut self.frames[self.sent];
             // A frame that is sent again keeps its first time: the outage is the server's.
             if slot.sent_ns == NOT_SENT {
@@ -232,11 +234,11 @@ mod tests {
         let mut window = Window::new(4, 3, true, 10);
         let mut tally = tally();
         window.push(3, 0, &[100, 200, 300]);
-        window.mark_built(50);
+        window.mark_built();
+        window.mark_sent(700);
         window.push(3, 0, &[400, 500, 600]);
-        window.mark_built(100);
-        window.mark_sent(60, 700);
-        window.mark_sent(100, 800);
+        window.mark_built();
+        window.mark_sent(800);
         assert_eq!(
             (window.next_sequence(), window.frames(), window.events()),
             (17, 2, 6)
@@ -265,10 +267,10 @@ mod tests {
         let mut window = Window::new(4, 2, true, 0);
         let mut tally = tally();
         window.push(2, 0, &[1, 2]);
-        window.mark_built(10);
+        window.mark_built();
         window.push(2, 0, &[3, 4]);
-        window.mark_built(20);
-        window.mark_sent(20, 50);
+        window.mark_built();
+        window.mark_sent(50);
         window.acknowledge(1, 60, &mut tally).unwrap();
         window.rewind();
         assert!(
@@ -280,14 +282,14 @@ mod tests {
             (slot.first, slot.count, times.collect::<Vec<_>>()),
             (2, 1, vec![2])
         );
-        window.mark_built(5);
+        window.mark_built();
         let (slot, times) = window.unbuilt().unwrap();
         assert_eq!(
             (slot.first, slot.count, times.collect::<Vec<_>>()),
             (3, 2, vec![3, 4])
         );
-        window.mark_built(10);
-        window.mark_sent(10, 500);
+        window.mark_built();
+        window.mark_sent(500);
         assert!(window.unbuilt().is_none() && window.has_room());
         window.acknowledge(4, 600, &mut tally).unwrap();
         assert_eq!(

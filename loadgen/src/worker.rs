@@ -173,7 +173,11 @@ impl Worker {
         // The default of 50 us would make every short sleep late by that much.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         let host = ThreadProbe::open();
-        let lead_ns = self.plan.times.start_ns.saturating_sub(self.plan.clock.now_ns());
+        let lead_ns = self
+            .plan
+            .times
+            .start_ns
+            .saturating_sub(self.plan.clock.now_ns());
         std::thread::sleep(std::time::Duration::from_nanos(lead_ns));
         let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
         while self.failure.is_none() && self.turn(host.as_ref(), &mut events) {}
@@ -214,7 +218,7 @@ impl Worker {
                 }
             }
         }
-        worked |= self.flush();
+        worked |= self.flush(now_ns);
         let after_ns = self.plan.clock.now_ns();
         if worked {
             self.tally.set.counts.busy_ns += after_ns - now_ns;
@@ -404,11 +408,15 @@ impl Worker {
         counts.frames += connection.build(&self.plan.rows, &self.plan.clock);
     }
 
-    fn flush(&mut self) -> bool {
+    fn flush(&mut self, now_ns: u64) -> bool {
         let mut worked = false;
         for which in 0..self.connections.len() {
             let connection = &mut self.connections[which];
-            if connection.is_blocked || connection.socket().is_none() {
+            if connection.is_blocked {
+                connection.offer_blocked(now_ns);
+                continue;
+            }
+            if connection.socket().is_none() {
                 continue;
             }
             let result = loop {

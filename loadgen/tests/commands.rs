@@ -1,5 +1,7 @@
 //! Commands as users run them: exit codes, output, files.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! Replaying a file: every good line once and in order, bad ones by number.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::Write;

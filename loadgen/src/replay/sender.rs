@@ -247,9 +247,7 @@ impl<'r> Sender<'r> {
     fn recover(&mut self, broken: Broken) -> Result<(), LoadError> {
         let reason = match broken {
             Broken::Lost(reason) => reason,
-            Broken::Refused(LoadError::Refused { code, message, .. })
-                if matches!(code, "shutting_down" | "overloaded" | "shard_failed") =>
-            {
+            Broken::Refused(LoadError::Refused { code, message, .. }) if is_passing(code) => {
                 message
             }
             Broken::Refused(error) => return Err(error),
@@ -302,4 +300,9 @@ impl<'r> Sender<'r> {
         }
         Ok(())
     }
+}
+
+/// Whether the server refuses only for now.
+fn is_passing(code: &str) -> bool {
+    matches!(code, "shutting_down" | "overloaded" | "shard_failed")
 }

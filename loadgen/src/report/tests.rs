@@ -44,7 +44,7 @@ fn files_of_a_run_read_back() {
         "{report}"
     );
     assert!(report.chars().all(|c| c == '\n' || !c.is_control()));
-    assert_eq!(csv(&[again.clone()]).lines().count(), 2);
+    assert_eq!(csv(std::slice::from_ref(&again)).lines().count(), 2);
     assert!(!curve(&again.response()).is_empty());
 
     let log = std::fs::read(dir.path().join("client.hlog")).unwrap();
@@ -68,11 +68,7 @@ fn files_of_a_run_read_back() {
     );
 
     let hgrm = std::fs::read_to_string(dir.path().join("client.hgrm")).unwrap();
-    let last = hgrm
-        .lines()
-        .filter(|line| line.starts_with(' '))
-        .next_back()
-        .unwrap();
+    let last = hgrm.lines().rfind(|line| line.starts_with(' ')).unwrap();
     let fields: Vec<&str> = last.split_whitespace().collect();
     assert_eq!(fields[1], "1.000000000000");
     assert_eq!(fields[2], again.response_ns.count.to_string());

@@ -22,7 +22,7 @@ const ACK_LOG_EVERY: Duration = Duration::from_millis(100);
 
 /// An interval that not all threads have reported yet.
 struct Pending {
-    set: Box<IntervalSet>,
+    set: IntervalSet,
     threads: usize,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Collector {
     acks: Option<AckLog>,
     progress: Vec<Arc<Progress>>,
     pending: BTreeMap<(u8, u64), Pending>,
-    pool: Vec<Box<IntervalSet>>,
+    pool: Vec<IntervalSet>,
     rows: Vec<IntervalRow>,
     response: Recorder,
     service: Recorder,
@@ -59,7 +59,7 @@ impl Collector {
             acks,
             progress,
             pending: BTreeMap::new(),
-            pool: vec![Box::default(), Box::default()],
+            pool: vec![IntervalSet::default(), IntervalSet::default()],
             rows: Vec::new(),
             response: Recorder::new(),
             service: Recorder::new(),

@@ -38,10 +38,12 @@ impl Worker {
             None if now_ns < self.last_work_ns + spin_until_ns => 0,
             None => SLEEP_NS_MAX,
         };
-        let boundary_ns = self.next_cut_ns.min(self.end_ns.max(now_ns + 1));
-        let sleep_ns = sleep_ns
-            .min(SLEEP_NS_MAX)
-            .min(boundary_ns.saturating_sub(now_ns).max(1));
+        let boundary_ns = match self.phase {
+            Phase::Drain => self.next_cut_ns,
+            Phase::WarmUp | Phase::Measured => self.next_cut_ns.min(self.end_ns),
+        };
+        let until_boundary_ns = boundary_ns.saturating_sub(now_ns).max(1);
+        let sleep_ns = sleep_ns.min(SLEEP_NS_MAX).min(until_boundary_ns);
         if target_ns.is_some_and(|target_ns| target_ns <= now_ns + spin_until_ns) || sleep_ns == 0 {
             return std::hint::spin_loop();
         }
