@@ -200,7 +200,12 @@ fn a_cell_that_is_set_again_keeps_nothing_of_before() {
     let schema = mixed();
     let field = schema.field("note").unwrap();
     let mut row = filled(&schema);
-    for value in [Value::Text("fives"), Value::Text("a"), Value::Null, Value::Text("b")] {
+    for value in [
+        Value::Text("fives"),
+        Value::Text("a"),
+        Value::Null,
+        Value::Text("b"),
+    ] {
         schema.set(&mut row, field, &value).unwrap();
         assert_eq!(schema.value(&row, field), value);
         assert_eq!(schema.validate(&row), Ok(()), "{value:?}");
