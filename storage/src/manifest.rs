@@ -232,6 +232,9 @@ fn ensure_created<D: Disk>(
         disk.sync_dir(parent)
             .map_err(StorageError::io("flush directory", parent))?;
     }
+    // A killed process may have changed names that a power loss could still undo one by one.
+    disk.sync_dir(dir)
+        .map_err(StorageError::io("flush directory", dir))?;
     let names = disk.list(dir).map_err(StorageError::io("list", dir))?;
     if names.iter().any(|name| name == MANIFEST_NAME) {
         return Ok(());

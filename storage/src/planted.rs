@@ -1,7 +1,8 @@
 //! Deliberate defects, one at a time: the tests of the tests.
 //!
 //! Each is a mistake that a log like this one has made somewhere. The simulator must find every
-//! one of them; if it does not, it is the simulator that is broken. Without the feature
+//! one of them, except the last two, which have tests of their own; if it does not, it is the
+//! simulator that is broken. Without the feature
 //! `planted-bugs` every check below is the constant `false` and leaves nothing in the code.
 
 /// A defect.
@@ -51,13 +52,15 @@ pub enum PlantedBug {
     IgnoreLaterFrames,
     /// Late writes of an earlier process are taken for frames of the log.
     IgnoreIncarnation,
+    /// A leftover file is removed, and its name used again, without a flush in between.
+    LeftoverNotFlushed,
     /// The manifest is written over its only valid slot.
     ManifestOverwritesSlot,
 }
 
 impl PlantedBug {
     /// Every defect.
-    pub const ALL: [PlantedBug; 23] = [
+    pub const ALL: [PlantedBug; 24] = [
         PlantedBug::AckBeforeCompletion,
         PlantedBug::IgnoreShortWrite,
         PlantedBug::DropFlush,
@@ -80,6 +83,7 @@ impl PlantedBug {
         PlantedBug::MarkNotRewritten,
         PlantedBug::IgnoreLaterFrames,
         PlantedBug::IgnoreIncarnation,
+        PlantedBug::LeftoverNotFlushed,
         PlantedBug::ManifestOverwritesSlot,
     ];
 }

@@ -181,21 +181,23 @@ pub fn prepare_segment<D: Disk>(
     })
 }
 
-/// Creates a file under a temporary name, over the leftover of an earlier try.
+/// Creates a file under a temporary name, over the leftover of an earlier try. The removal is made
+/// durable first: else a power loss could keep the leftover and the rename that is to follow, and
+/// give the leftover's bytes the final name.
 pub(crate) fn create_anew<D: Disk>(
     disk: &mut D,
     path: &Path,
     bytes: u64,
 ) -> Result<FileId, StorageError> {
     match disk.remove(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(StorageError::Io {
-                action: "remove",
-                path: path.into(),
-                source: error,
-            });
+        Ok(()) if planted(PlantedBug::LeftoverNotFlushed) => {}
+        Ok(()) => {
+            let dir = path.parent().unwrap_or(Path::new("."));
+            disk.sync_dir(dir)
+                .map_err(StorageError::io("flush directory", dir))?;
         }
-        _ => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StorageError::io("remove", path)(error)),
     }
     disk.create(path, bytes)
         .map_err(StorageError::io("create", path))

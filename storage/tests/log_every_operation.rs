@@ -7,6 +7,7 @@ mod log_support;
 use log_support::{dir, entry, is_prefix, open, write_through};
 use ringmill_storage::disk::sim::{Crash, Fault, PlannedFault, Promise, SimWorld};
 use ringmill_storage::log::MARK_PAUSE_NS;
+use ringmill_storage::planted::{PlantedBug, plant};
 use ringmill_storage::verify::verify_dir;
 
 const ENTRIES: u64 = 18;
@@ -158,4 +159,37 @@ fn recovery_survives_a_crash_at_each_of_its_steps_and_twice_gives_the_same() {
         }
     }
     assert!(torn > 10, "torn tails were among them: {torn}");
+}
+
+/// Dies twice while the log is being created, then loses power. True if it opens after that.
+fn creation_survives(first: u64, second: u64, seed: u64) -> bool {
+    let world = SimWorld::new(seed);
+    for operations in [first, second] {
+        world.die_after(Some(operations));
+        let _ = open(&world);
+        world.crash(Crash::Kill);
+    }
+    world.crash(Crash::PowerLoss);
+    open(&world).is_ok()
+}
+
+fn creations() -> impl Iterator<Item = (u64, u64, u64)> {
+    let deaths = (4..12).flat_map(|first| (4..20).map(move |second| (first, second)));
+    deaths.flat_map(|(first, second)| (0..40).map(move |seed| (first, second, seed)))
+}
+
+#[test]
+fn a_leftover_of_an_interrupted_creation_never_gets_the_final_name() {
+    for (first, second, seed) in creations() {
+        let place = format!("deaths at {first} and {second}, seed {seed}");
+        assert!(creation_survives(first, second, seed), "{place}");
+    }
+}
+
+#[test]
+fn the_planted_bug_of_the_leftover_is_found() {
+    plant(Some(PlantedBug::LeftoverNotFlushed));
+    let all = creations().all(|(first, second, seed)| creation_survives(first, second, seed));
+    plant(None);
+    assert!(!all);
 }

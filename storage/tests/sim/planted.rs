@@ -28,8 +28,13 @@ fn find(bug: PlantedBug) -> Option<(u64, String)> {
 fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
     for bug in PlantedBug::ALL {
-        // Found by the manifest's own test: the simulator's log has no manifest.
-        if bug == PlantedBug::ManifestOverwritesSlot {
+        // Found by tests of their own: the simulator's log has no manifest, and a leftover needs
+        // two deaths in the first operations of all.
+        let elsewhere = [
+            PlantedBug::ManifestOverwritesSlot,
+            PlantedBug::LeftoverNotFlushed,
+        ];
+        if elsewhere.contains(&bug) {
             continue;
         }
         match find(bug) {
