@@ -33,6 +33,8 @@ const BUCKET_MERGE_MEMBERS: u32 = 128;
 const BUCKET_SPARSE_MEMBERS: u32 = 32;
 /// Bucket of a member that has no score.
 const NO_BUCKET: u32 = u32::MAX;
+/// A split where a score ends leaves at least this share of the members on either side.
+const SPLIT_SHARE_MIN: usize = 16;
 /// So many arrivals in ascending order show that a bucket grows at its end.
 const ASCENDING_MIN: u32 = LIST_ENTRIES_MAX as u32 / 4;
 /// Entry of a member that left.
@@ -105,14 +107,6 @@ impl FullKey {
             minor,
             member,
         }
-    }
-
-    /// `self <= other` without branches, which would be guessed wrong half of the time.
-    #[inline]
-    fn at_or_below(&self, other: &Self) -> bool {
-        let high = |key: &Self| u128::from(key.sort_key) << 64 | u128::from(key.stamp_ns);
-        let low = |key: &Self| u128::from(key.minor) << 64 | u128::from(key.member);
-        (high(self) < high(other)) | ((high(self) == high(other)) & (low(self) <= low(other)))
     }
 }
 
@@ -395,7 +389,7 @@ impl RankIndex {
             .filter(|m| **m != HOLE)
         {
             let other = self.records.at(member as usize).full_key(member);
-            inside += u64::from(!key.at_or_below(&other));
+            inside += u64::from(other < *key);
         }
         count + inside
     }
@@ -492,13 +486,12 @@ impl RankIndex {
         let mut keys = std::mem::take(&mut self.scratch);
         keys.clear();
         self.keys_of(bucket_id, &mut keys);
-        let middle = keys.len() / 2;
-        keys.select_nth_unstable(middle);
+        let (middle, lower) = split_point(&mut keys);
         let upper_id = self.new_bucket();
         self.refill(bucket_id, &keys[..middle]);
         self.refill(upper_id, &keys[middle..]);
 
-        self.insert_bucket(spot, keys[middle], upper_id);
+        self.insert_bucket(spot, lower, upper_id);
         self.scratch = keys;
     }
 
@@ -673,4 +666,31 @@ impl RankIndex {
         }
         assert_eq!(total, self.len);
     }
+}
+
+/// Where to split `keys`: how many of them go left, which stand first afterwards, and the lower
+/// bound of the others.
+///
+/// The split is in the middle, but moved to where a score ends if there is such a place: members
+/// come to the end of their score's run, and a bucket that ends there grows without moving anyone.
+fn split_point(keys: &mut [FullKey]) -> (usize, FullKey) {
+    let middle = keys.len() / 2;
+    let (_, median, _) = keys.select_nth_unstable(middle);
+    let (median, score) = (*median, median.sort_key);
+    let worthwhile = keys.len() / SPLIT_SHARE_MIN;
+    let below = keys.iter().filter(|key| key.sort_key < score).count();
+    let above = keys.iter().filter(|key| key.sort_key > score).count();
+    let start_of = |sort_key| FullKey {
+        sort_key,
+        ..FullKey::default()
+    };
+    let (left, lower) = if below >= above && below >= worthwhile {
+        (below, start_of(score))
+    } else if above >= worthwhile && above > 0 {
+        (keys.len() - above, start_of(score + 1))
+    } else {
+        return (middle, median);
+    };
+    keys.select_nth_unstable(left);
+    (left, lower)
 }

@@ -13,6 +13,7 @@
 mod digest;
 mod read;
 
+use crate::aggregate::Number;
 use crate::board::{BoardState, Origin};
 use crate::dedupe::{Admission, Dedupe, Layout};
 use crate::delta::{Delta, DeltaQueue};
@@ -412,15 +413,24 @@ impl ShardState {
             members,
             ..
         } = &mut self.scratch;
-        let key_of = |pick: u32| {
+        let row_of = |pick: u32| {
             let at = pick as usize * row_bytes;
-            schema.canonical_bytes(&batch.rows[at..at + row_bytes], key)
+            &batch.rows[at..at + row_bytes]
         };
+        let keys = &mut self.streams[index].keys;
+        let field = &schema.fields[key];
         hashes.clear();
-        hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
-        self.streams[index]
-            .keys
-            .lookup_batch(hashes, |i| key_of(picks[i]), members);
+        if Number::of(field.kind).is_some() && !field.optional {
+            // The common case, with the length known to the compiler.
+            let at = usize::from(field.offset);
+            let key_of = |pick: u32| &row_of(pick)[at..at + 8];
+            hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
+            keys.lookup_batch(hashes, |i| key_of(picks[i]), members);
+        } else {
+            let key_of = |pick: u32| schema.canonical_bytes(row_of(pick), key);
+            hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
+            keys.lookup_batch(hashes, |i| key_of(picks[i]), members);
+        }
     }
 
     fn apply_views(&mut self, batch: &EventBatch<'_>) {

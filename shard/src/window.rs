@@ -136,7 +136,6 @@ pub(crate) struct ViewState {
     late: u64,
     picks: Vec<(u32, u32)>,
     key: Vec<u8>,
-    last_key: Vec<u8>,
 }
 
 impl ViewState {
@@ -157,7 +156,6 @@ impl ViewState {
             late: 0,
             picks: Vec::new(),
             key: Vec::new(),
-            last_key: Vec::new(),
         }
     }
 
@@ -176,12 +174,13 @@ impl ViewState {
     fn find_groups(&mut self, schema: &Schema, batch: &Accepted<'_>) {
         let row_bytes = schema.row_len();
         let mut key_scratch = std::mem::take(&mut self.key);
-        let mut last_key = std::mem::take(&mut self.last_key);
         self.picks.clear();
         // An empty range: the first event looks its window up.
         let (mut start_ms, mut end_ms) = (0, 0);
         let mut window = None;
         let mut group_row = NO_GROUP;
+        // Hash and id of the last event's group.
+        let mut last = (0, 0);
         for (&pick, &time_ms) in batch.picks.iter().zip(batch.times_ms) {
             if time_ms < start_ms || time_ms >= end_ms {
                 start_ms = time_ms.div_euclid(self.size_ms) * self.size_ms;
@@ -197,15 +196,15 @@ impl ViewState {
             let key = self
                 .group
                 .key(schema, &batch.rows[at..at + row_bytes], &mut key_scratch);
-            if group_row == NO_GROUP || key != last_key {
-                group_row = self.group_row(place, key);
-                last_key.clear();
-                last_key.extend_from_slice(key);
+            let hash = group_hash(key);
+            let groups = &self.windows[place].groups;
+            if group_row == NO_GROUP || hash != last.0 || groups.key(last.1) != key {
+                last = (hash, self.group_id(place, hash, key));
+                group_row = self.windows[place].group_rows[last.1 as usize];
             }
             self.picks.push((pick, group_row));
         }
         self.key = key_scratch;
-        self.last_key = last_key;
     }
 
     #[inline]
@@ -247,13 +246,13 @@ impl ViewState {
     }
 
     #[inline]
-    fn group_row(&mut self, place: usize, key: &[u8]) -> u32 {
+    fn group_id(&mut self, place: usize, hash: u64, key: &[u8]) -> u32 {
         let window = &mut self.windows[place];
-        let (id, added) = window.groups.find_or_insert(group_hash(key), key);
+        let (id, added) = window.groups.find_or_insert(hash, key);
         if added {
             window.group_rows.push(self.store.take());
         }
-        window.group_rows[id as usize]
+        id
     }
 
     /// Takes a moved watermark over: closes windows and lets expired ones go.

@@ -14,57 +14,98 @@ const PAGE_MERGE_BUCKETS: usize = PAGE_BUCKETS_MAX * 3 / 4;
 pub(super) struct Page {
     /// Members in all buckets of the page.
     pub(super) members: u64,
-    /// Lower bounds of the buckets, sort keys apart from the rest. Ascending.
-    sort_keys: Vec<u64>,
-    lowers: Vec<FullKey>,
+    /// Lower bounds of the buckets.
+    lowers: Bounds,
     pub(super) buckets: Vec<u32>,
 }
 
-/// Index of the last element at or below `key`, 0 if there is none.
-#[inline]
-fn last_at_or_below(sort_keys: &[u64], lowers: &[FullKey], key: &FullKey) -> usize {
-    let found = sort_keys.partition_point(|sort_key| *sort_key <= key.sort_key);
-    let candidate = found.saturating_sub(1);
-    if lowers[candidate].at_or_below(key) | (candidate == 0) {
-        return candidate;
+/// Lower bounds in ascending order, the parts that searches look at apart from the rest.
+#[derive(Debug, Clone, Default)]
+struct Bounds {
+    sort_keys: Vec<u64>,
+    stamps_ns: Vec<u64>,
+    full: Vec<FullKey>,
+}
+
+impl Bounds {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            sort_keys: Vec::with_capacity(capacity),
+            stamps_ns: Vec::with_capacity(capacity),
+            full: Vec::with_capacity(capacity),
+        }
     }
-    // Several buckets start with this sort key and the tie belongs before the last of them.
-    lowers[..candidate]
-        .partition_point(|lower| lower <= key)
-        .saturating_sub(1)
+
+    /// Index of the last bound at or below `key`, 0 if there is none.
+    #[inline]
+    fn last_at_or_below(&self, key: &FullKey) -> usize {
+        let found = self
+            .sort_keys
+            .partition_point(|sort_key| *sort_key <= key.sort_key);
+        let candidate = found.saturating_sub(1);
+        // Most arrivals are the latest with their score, so the last bound with it is the one.
+        let below =
+            (self.sort_keys[candidate] < key.sort_key) | (self.stamps_ns[candidate] < key.stamp_ns);
+        if below | (candidate == 0) {
+            return candidate;
+        }
+        self.full[..=candidate]
+            .partition_point(|bound| bound <= key)
+            .saturating_sub(1)
+    }
+
+    fn insert(&mut self, at: usize, bound: FullKey) {
+        self.sort_keys.insert(at, bound.sort_key);
+        self.stamps_ns.insert(at, bound.stamp_ns);
+        self.full.insert(at, bound);
+    }
+
+    fn set(&mut self, at: usize, bound: FullKey) {
+        self.sort_keys[at] = bound.sort_key;
+        self.stamps_ns[at] = bound.stamp_ns;
+        self.full[at] = bound;
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.sort_keys.remove(at);
+        self.stamps_ns.remove(at);
+        self.full.remove(at);
+    }
+
+    fn move_tail(&mut self, at: usize, target: &mut Self) {
+        target.sort_keys.extend(self.sort_keys.drain(at..));
+        target.stamps_ns.extend(self.stamps_ns.drain(at..));
+        target.full.extend(self.full.drain(at..));
+    }
 }
 
 impl Page {
     fn new() -> Self {
         Self {
             members: 0,
-            sort_keys: Vec::with_capacity(PAGE_BUCKETS_MAX),
-            lowers: Vec::with_capacity(PAGE_BUCKETS_MAX),
+            lowers: Bounds::with_capacity(PAGE_BUCKETS_MAX),
             buckets: Vec::with_capacity(PAGE_BUCKETS_MAX),
         }
     }
 
     #[inline]
     fn slot_of(&self, key: &FullKey) -> usize {
-        last_at_or_below(&self.sort_keys, &self.lowers, key)
+        self.lowers.last_at_or_below(key)
     }
 
     fn insert(&mut self, slot: usize, lower: FullKey, bucket: u32) {
-        self.sort_keys.insert(slot, lower.sort_key);
         self.lowers.insert(slot, lower);
         self.buckets.insert(slot, bucket);
     }
 
     fn remove(&mut self, slot: usize) {
-        self.sort_keys.remove(slot);
         self.lowers.remove(slot);
         self.buckets.remove(slot);
     }
 
     /// Moves the buckets from `slot` on to the end of `target`, but not their member count.
     fn move_tail(&mut self, slot: usize, target: &mut Self) {
-        target.sort_keys.extend(self.sort_keys.drain(slot..));
-        target.lowers.extend(self.lowers.drain(slot..));
+        self.lowers.move_tail(slot, &mut target.lowers);
         target.buckets.extend(self.buckets.drain(slot..));
     }
 }
@@ -83,8 +124,7 @@ pub(super) struct Directory {
     free: Vec<u32>,
     /// Page ids in key order, with the lower bound of each page's first bucket.
     order: Vec<u32>,
-    sort_keys: Vec<u64>,
-    lowers: Vec<FullKey>,
+    lowers: Bounds,
 }
 
 impl Directory {
@@ -92,19 +132,20 @@ impl Directory {
     pub(super) fn new(bucket: u32) -> Self {
         let mut page = Page::new();
         page.insert(0, FullKey::default(), bucket);
+        let mut lowers = Bounds::default();
+        lowers.insert(0, FullKey::default());
         Self {
             pages: vec![page],
             free: Vec::new(),
             order: vec![0],
-            sort_keys: vec![0],
-            lowers: vec![FullKey::default()],
+            lowers,
         }
     }
 
     /// Where the bucket stands that covers `key`.
     #[inline]
     pub(super) fn locate(&self, key: &FullKey) -> Spot {
-        let at = last_at_or_below(&self.sort_keys, &self.lowers, key);
+        let at = self.lowers.last_at_or_below(key);
         Spot {
             at,
             slot: self.pages[self.order[at] as usize].slot_of(key),
@@ -189,8 +230,7 @@ impl Directory {
         }
         page.members -= upper.members;
         self.order.insert(spot.at + 1, upper_id);
-        self.sort_keys.insert(spot.at + 1, upper.sort_keys[0]);
-        self.lowers.insert(spot.at + 1, upper.lowers[0]);
+        self.lowers.insert(spot.at + 1, upper.lowers.full[0]);
         self.pages[upper_id as usize] = upper;
     }
 
@@ -220,13 +260,11 @@ impl Directory {
 
     fn refresh_lower(&mut self, at: usize) {
         let page = &self.pages[self.order[at] as usize];
-        self.sort_keys[at] = page.sort_keys[0];
-        self.lowers[at] = page.lowers[0];
+        self.lowers.set(at, page.lowers.full[0]);
     }
 
     fn drop_page(&mut self, at: usize) {
         self.free.push(self.order.remove(at));
-        self.sort_keys.remove(at);
         self.lowers.remove(at);
     }
 
@@ -253,13 +291,14 @@ impl Directory {
     }
 
     pub(super) fn check(&self) {
-        assert!(self.order.len() == self.lowers.len() && self.order.len() == self.sort_keys.len());
+        assert_eq!(self.order.len(), self.lowers.full.len());
         let mut previous: Option<FullKey> = None;
         for (at, page) in self.in_order().enumerate() {
             assert!(!page.buckets.is_empty() && page.buckets.len() < PAGE_BUCKETS_MAX);
-            assert_eq!(self.lowers[at], page.lowers[0]);
-            for (slot, lower) in page.lowers.iter().enumerate() {
-                assert_eq!(page.sort_keys[slot], lower.sort_key);
+            assert_eq!(self.lowers.full[at], page.lowers.full[0]);
+            for (slot, lower) in page.lowers.full.iter().enumerate() {
+                assert_eq!(page.lowers.sort_keys[slot], lower.sort_key);
+                assert_eq!(page.lowers.stamps_ns[slot], lower.stamp_ns);
                 assert!(previous.is_none_or(|previous| previous < *lower));
                 previous = Some(*lower);
             }

@@ -128,7 +128,7 @@ const KINDS: [FieldType; 8] = [
     FieldType::Bool,
     FieldType::Time,
     FieldType::Uuid,
-    FieldType::Text(3),
+    FieldType::Text(7),
     FieldType::Text(20),
 ];
 
