@@ -12,6 +12,8 @@ use ringmill_storage::layout::BLOCK_BYTES;
 use ringmill_storage::log::{
     FlushPolicy, FrameDone, Log, LogIdentity, LogOptions, MARK_PAUSE_NS, entry_bytes_max,
 };
+use ringmill_storage::planted::{PlantedBug, plant};
+use ringmill_storage::recovery::Next;
 use ringmill_storage::segment::prepare_segment;
 use ringmill_storage::verify::{read_dir, replay_closed, verify_dir};
 
@@ -208,6 +210,49 @@ fn a_marked_frame_of_another_history_is_refused() {
     assert!(
         matches!(&error, StorageError::Corrupt { evidence, .. } if evidence.mark),
         "{error}"
+    );
+}
+
+/// Opens a log whose second frame was replaced by its twin of another history: the same place,
+/// sequence and LSN, a valid header and payload, other bytes.
+fn open_with_twin() -> Result<Vec<Vec<u8>>, StorageError> {
+    let history = |second: &[u8]| {
+        let world = SimWorld::new(1);
+        let (mut log, ..) = open(&world).unwrap();
+        for part in [b"abc", second, b"ghi"] {
+            log.append(&[part]);
+            log.submit(1, true);
+            land(&mut log, 1);
+        }
+        world.crash(Crash::Kill);
+        world.settle();
+        world
+    };
+    let (world, other) = (history(b"def"), history(b"xyz"));
+    let path = dir().join("00000001.seg");
+    let second = 2 * BLOCK_BYTES..3 * BLOCK_BYTES;
+    let twin = other.contents(&path).unwrap()[second.clone()].to_vec();
+    world.damage(&path, |bytes| bytes[second].copy_from_slice(&twin));
+    open(&world).map(|(.., entries)| entries)
+}
+
+#[test]
+fn a_frame_of_another_history_breaks_the_chain() {
+    let error = open_with_twin().err().unwrap();
+    let StorageError::Corrupt {
+        sequence: 2, found, ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(*found, Next::Contradiction);
+    plant(Some(PlantedBug::IgnoreChain));
+    let entries = open_with_twin();
+    plant(None);
+    assert_eq!(
+        entries.unwrap()[1],
+        b"xyz",
+        "without the chain nobody would notice"
     );
 }
 

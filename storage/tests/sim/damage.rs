@@ -1,7 +1,9 @@
 //! Damage at rest: what happens to files while no process runs. Once per run.
 
+use ringmill_storage::frame::FrameHeader;
 use ringmill_storage::layout::{BLOCK_BYTES, is_zero};
 use ringmill_storage::mark::MARK_NAME;
+use ringmill_storage::segment::SegmentHeader;
 
 use super::run::Run;
 
@@ -11,14 +13,13 @@ impl Run {
         if !self.plan.damage {
             return;
         }
-        let mut paths = self.world.paths();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-        if paths.is_empty() {
-            return;
-        }
-        let path = self.rng.pick(&paths.iter().collect::<Vec<_>>()).clone();
-        if let Some(bytes) = self.world.contents(&path) {
-            self.old_copies.push((path, bytes));
+        // The newest segment that was begun: what a power loss can cut off stands there.
+        for path in self.world.paths().into_iter().rev() {
+            let bytes = self.world.contents(&path).unwrap_or_default();
+            if bytes.len() >= BLOCK_BYTES && SegmentHeader::decode(&bytes).is_ok() {
+                self.old_copies.push((path, bytes));
+                return;
+            }
         }
     }
 
@@ -27,50 +28,47 @@ impl Run {
         if !self.plan.damage || self.uncovered() > 0 {
             return;
         }
-        if self.rng.chance(40_000) {
+        if self.rng.chance(50_000) {
             self.put_back_old_block();
         } else {
             self.flip_bit_at_rest();
         }
     }
 
-    /// One block is what it once was, of a history that may have been cut off since.
+    /// One block is what it once was, of a history that may have been cut off since. If there is
+    /// one, a frame that fits its place in every respect but the chain.
     fn put_back_old_block(&mut self) {
-        let mut choices = Vec::new();
-        for (path, old) in &self.old_copies {
+        let (mut choices, mut twins) = (Vec::new(), Vec::new());
+        for (path, copy) in &self.old_copies {
             let Some(now) = self
                 .world
                 .contents(path)
-                .filter(|now| now.len() == old.len())
+                .filter(|now| now.len() == copy.len())
             else {
                 continue;
             };
-            let blocks = old
-                .chunks(BLOCK_BYTES)
-                .zip(now.chunks(BLOCK_BYTES))
-                .enumerate();
-            let differ = |(_, (old, now)): &(usize, (&[u8], &[u8]))| {
-                old != now && !is_zero(old) && !is_zero(now)
-            };
-            choices.extend(
-                blocks
-                    .filter(differ)
-                    .map(|(index, _)| (path.clone(), index)),
-            );
+            let blocks = copy.chunks(BLOCK_BYTES).zip(now.chunks(BLOCK_BYTES));
+            for (index, (old, now)) in blocks.enumerate() {
+                if old == now || is_zero(old) || is_zero(now) {
+                    continue;
+                }
+                choices.push((path.clone(), index, old.to_vec()));
+                if are_twins(old, now, self.oracle.incarnation) {
+                    twins.push((path.clone(), index, old.to_vec()));
+                }
+            }
+        }
+        // Twins are rare: mostly wait for one.
+        if !twins.is_empty() || self.rng.chance(50_000) {
+            choices = twins;
         }
         if choices.is_empty() {
             return;
         }
-        let (path, index) = choices.swap_remove(self.rng.index(choices.len()));
-        let (_, old) = self
-            .old_copies
-            .iter()
-            .find(|(kept, _)| *kept == path)
-            .expect("kept");
+        let (path, index, old) = choices.swap_remove(self.rng.index(choices.len()));
         let range = index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES;
-        self.world.damage(&path, |bytes| {
-            bytes[range.clone()].copy_from_slice(&old[range])
-        });
+        self.world
+            .damage(&path, |bytes| bytes[range].copy_from_slice(&old));
         self.damaged = true;
     }
 
@@ -117,4 +115,21 @@ impl Run {
         }
         self.damaged = true;
     }
+}
+
+/// True for two frames of one block that differ in their entries only, in a part of the log that
+/// the running `incarnation` found: there the incarnation alone does not tell them apart.
+fn are_twins(old: &[u8], now: &[u8], incarnation: u64) -> bool {
+    let (Some(old), Some(now)) = (FrameHeader::decode(old), FrameHeader::decode(now)) else {
+        return false;
+    };
+    let place = |frame: &FrameHeader| {
+        (
+            frame.frame_sequence,
+            frame.first_lsn,
+            frame.entry_count,
+            frame.block_count,
+        )
+    };
+    place(&old) == place(&now) && old.block_count == 1 && now.incarnation < incarnation
 }

@@ -72,7 +72,7 @@ impl Plan {
         let uncovered = rng.chance(16_384);
         for fault in Fault::ALL {
             let enabled = rng.chance(20_000) && (uncovered || fault.promise() == Promise::Survive);
-            let rate = rng.pick(&[100, 600, 2_500]);
+            let rate = rng.pick(&[100, 600, 2_500, 6_000]);
             if enabled {
                 rates = rates.with(fault, rate);
             }
@@ -84,7 +84,7 @@ impl Plan {
             flush_rate: rng.pick(&[65_536, 65_536, 65_536, 16_384, 0]),
             steps: 40 + rng.below(120) as u32,
             recycle: rng.chance(16_384),
-            damage: rng.chance(10_000),
+            damage: rng.chance(16_000),
         }
     }
 }
@@ -123,7 +123,7 @@ pub(crate) struct Run {
     longest: usize,
     pub(crate) plan: Plan,
     dir: PathBuf,
-    oracle: Oracle,
+    pub(crate) oracle: Oracle,
     outcome: Outcome,
     now_ns: u64,
     pub(crate) damaged: bool,
@@ -173,7 +173,7 @@ impl Run {
         self.keep_copy();
         self.world.crash(crash);
         self.outcome.crashes += 1;
-        if self.rng.chance(16_384) {
+        if self.rng.chance(24_000) {
             self.damage_block_at_rest();
         }
     }
@@ -199,7 +199,8 @@ impl Run {
             let calm = attempt >= 8;
             self.set_rates(calm);
             if !calm && self.rng.chance(13_000) {
-                self.world.die_after(Some(self.rng.below(30)));
+                let longest = self.rng.pick(&[30, 80]);
+                self.world.die_after(Some(self.rng.below(longest)));
             }
             let mut handed_out = Vec::new();
             let opened = Log::open(
