@@ -86,6 +86,11 @@ impl CommitQueue {
         self.waiters.drain(..).map(|(_, waiter)| waiter)
     }
 
+    /// How many replies wait.
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()

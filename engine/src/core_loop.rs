@@ -157,6 +157,8 @@ pub(crate) struct Core<D: Disk, C> {
     scratch: Vec<u8>,
     /// Bytes parsed in this turn.
     turn_bytes: usize,
+    /// Most replies that have waited for the log at a time.
+    pending_peak: usize,
     next_core: usize,
     next_sweep_ns: u64,
     stopping: bool,
@@ -217,6 +219,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             outcome: Outcome::default(),
             scratch: Vec::new(),
             turn_bytes: 0,
+            pending_peak: 0,
             next_core: 0,
             next_sweep_ns: now + SWEEP_NS,
             stopping: false,

@@ -61,6 +61,14 @@ pub struct NetCounters {
     pub buffer_empty: u64,
     /// Completions that the kernel had to keep back.
     pub overflow: u64,
+    /// Ring entries submitted, those of the log included.
+    pub submits: u64,
+    /// Ring completions reaped, those of the log included.
+    pub cqes: u64,
+    /// Entries that found the submission queue full.
+    pub sq_full: u64,
+    /// Receives armed again.
+    pub recv_rearms: u64,
 }
 
 /// Sockets of one core.

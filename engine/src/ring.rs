@@ -261,6 +261,12 @@ impl Producer {
         self.memory.slots() * SLOT_BYTES / 4 - HEADER_BYTES
     }
 
+    /// Slots of the ring.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.memory.slots()
+    }
+
     /// Whether a record with a body of `bytes` would be given room now.
     #[must_use]
     pub fn has_room_for(&mut self, bytes: usize) -> bool {

@@ -10,8 +10,7 @@ use super::Core;
 use super::lanes::OpenAnswer;
 use crate::clock::Clock;
 use crate::commit::Waiter;
-use crate::connection::{Publication, Times};
-use crate::latency::Stage;
+use crate::connection::Publication;
 use crate::message::{AckReply, AckStatus, OwnerTimes, ProducerTell, reply};
 use crate::net::{Net, SocketId};
 
@@ -180,36 +179,35 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Charges the time of a publication to its stages; they add up to the total.
     fn record(&self, publication: &Publication, acked_ns: u64) {
-        let events = u64::from(publication.count);
         let times = &publication.times;
-        let stage = |stage: Stage, ns: u64| {
-            self.metrics.stages[stage as usize].record_n(ns, events);
-        };
-        stage(Stage::Rx, span(times.rx_ns, times.parse_ns));
-        stage(Stage::Parse, span(times.parse_ns, times.parsed_ns));
-        if publication.crossed {
+        let (route, owner) = if publication.crossed {
             let OwnerTimes { apply_ns, batch_ns, write_ns, sync_ns } = times.owner;
             let owner = [apply_ns, batch_ns, write_ns, sync_ns].map(u64::from);
             let away = span(times.parsed_ns, times.synced_ns);
-            stage(Stage::Route, away.saturating_sub(owner.iter().sum()));
-            stage(Stage::Apply, owner[0]);
-            stage(Stage::Batch, owner[1]);
-            stage(Stage::Write, owner[2]);
-            stage(Stage::Sync, owner[3]);
-            stage(Stage::Ack, span(times.synced_ns, acked_ns));
+            (away.saturating_sub(owner.iter().sum()), owner)
         } else {
-            self.record_local(times, acked_ns, &stage);
-        }
-        stage(Stage::Total, span(times.rx_ns, acked_ns));
-    }
-
-    fn record_local(&self, times: &Times, acked_ns: u64, stage: &impl Fn(Stage, u64)) {
-        stage(Stage::Route, 0);
-        stage(Stage::Apply, span(times.parsed_ns, times.applied_ns));
-        stage(Stage::Batch, span(times.applied_ns, times.submitted_ns));
-        stage(Stage::Write, span(times.submitted_ns, times.written_ns));
-        stage(Stage::Sync, span(times.written_ns, times.synced_ns));
-        stage(Stage::Ack, span(times.synced_ns, acked_ns));
+            let local = [
+                span(times.parsed_ns, times.applied_ns),
+                span(times.applied_ns, times.submitted_ns),
+                span(times.submitted_ns, times.written_ns),
+                span(times.written_ns, times.synced_ns),
+            ];
+            (0, local)
+        };
+        let [apply, batch, write, sync] = owner;
+        // In the order of `Stage`: rx parse route apply batch write sync ack.
+        let path_ns = [
+            span(times.rx_ns, times.parse_ns),
+            span(times.parse_ns, times.parsed_ns),
+            route,
+            apply,
+            batch,
+            write,
+            sync,
+            span(times.synced_ns, acked_ns),
+        ];
+        let total_ns = span(times.rx_ns, acked_ns);
+        self.metrics.record_path(&path_ns, total_ns, u64::from(publication.count));
     }
 
     /// Hands the connection's bytes to its socket, and closes it when it is over.

@@ -233,6 +233,7 @@ impl UringNet {
             && !socket.receiving
             && !socket.closing
         {
+            self.counters.recv_rearms += 1;
             self.submit_receive(id);
         }
     }
@@ -394,7 +395,14 @@ impl Net for UringNet {
 
     fn counters(&self) -> NetCounters {
         let ring = self.ring.borrow().counters();
-        NetCounters { enters: ring.enters, overflow: ring.overflow, ..self.counters }
+        NetCounters {
+            enters: ring.enters,
+            overflow: ring.overflow,
+            submits: ring.submits,
+            cqes: ring.cqes,
+            sq_full: ring.deferred,
+            ..self.counters
+        }
     }
 }
 
