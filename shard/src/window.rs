@@ -169,8 +169,8 @@ impl ViewState {
         self.picks = picks;
     }
 
-    /// First pass: which group row each event belongs to. Events of one batch mostly share a window,
-    /// and neighbours often a group, so both are remembered from one event to the next.
+    /// First pass: which group row each event belongs to. Events of one batch mostly share a
+    /// window, and neighbours often a group, so both are remembered from one to the next.
     fn find_groups(&mut self, schema: &Schema, batch: &Accepted<'_>) {
         let row_bytes = schema.row_len();
         let mut key_scratch = std::mem::take(&mut self.key);

@@ -31,7 +31,8 @@ impl Held {
     }
 }
 
-/// A mergeable share of a score. Sums are an `i128` or a compensated `f64`, other scores a sort key.
+/// A mergeable share of a score. Sums are an `i128` or a compensated `f64`, other scores a sort
+/// key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Partial {
     pub(crate) words: [u64; 2],
