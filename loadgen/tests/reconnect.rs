@@ -107,12 +107,38 @@ fn a_stall_is_counted_for_every_event_that_fell_due_in_it() {
         let floor = expected_ns(&settings, 0.1, check.quantile).unwrap() * 8 / 10;
         assert!(check.measured_ns >= floor, "{check:?}");
     }
+    // With a small window events wait unsent, and still count from when they were due.
+    let stall = Stall {
+        every: settings.every,
+        length: settings.stall,
+    };
+    let options = EchoOptions {
+        stall: Some(stall),
+        ..EchoOptions::default()
+    };
+    let narrow = [
+        "-r",
+        "5k",
+        "-c",
+        "1",
+        "--inflight",
+        "8",
+        "-w",
+        "300ms",
+        "-d",
+        "1500ms",
+    ];
+    let (_echo, held) = run(options, &narrow);
+    let floor = expected_ns(&settings, 0.0, 0.99).unwrap() * 8 / 10;
+    assert!(held.counts.held > 0, "{:?}", held.counts);
+    assert!(
+        held.response.quantile(0.99) >= floor,
+        "{}",
+        held.response.quantile(0.99)
+    );
     // A closed loop against the same server shows next to nothing of it.
     let options = EchoOptions {
-        stall: Some(Stall {
-            every: settings.every,
-            length: settings.stall,
-        }),
+        stall: Some(stall),
         ..EchoOptions::default()
     };
     let (_echo, closed) = run(options, &["-r", "max", "-c", "1", "--inflight", "1"]);
