@@ -1,8 +1,8 @@
 //! Accumulators of view columns: mergeable partials, never finished numbers.
 //!
 //! Integers sum in 128 bits, so no order of events and no number of them overflows; `f64` sums
-//! carry Neumaier's compensation. A mean is kept as sum and count. Least and greatest are kept in an
-//! order-preserving encoding, the same for every type.
+//! carry Neumaier's compensation. A mean is kept as sum and count. Least and greatest are kept in
+//! an order-preserving encoding, the same for every type.
 
 use crate::pipeline::Aggregate;
 use crate::query::Scalar;

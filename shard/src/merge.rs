@@ -5,7 +5,7 @@
 //! are merged per window and group, and only then finished.
 
 use crate::aggregate::{Cell, ColumnPlan};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Column, Pipeline};
 use crate::query::{
     BoardRow, NeighboursAnswer, Scalar, TopAnswer, WindowCursor, WindowRow, WindowsAnswer,
 };
@@ -103,13 +103,8 @@ pub fn merge_windows(
     answers: Vec<WindowsAnswer>,
     limit: usize,
 ) -> WindowsPage {
+    let columns = column_plans(pipeline, view);
     let view = &pipeline.views[view];
-    let schema = &pipeline.streams[view.stream].schema;
-    let columns: Vec<_> = view
-        .columns
-        .iter()
-        .map(|column| ColumnPlan::new(schema, column.aggregate))
-        .collect();
     let watermark_ms = answers
         .iter()
         .map(|answer| answer.watermark_ms)
@@ -169,6 +164,13 @@ pub fn merge_windows(
         rows,
         watermark_ms,
     }
+}
+
+fn column_plans(pipeline: &Pipeline, view: usize) -> Vec<ColumnPlan> {
+    let view = &pipeline.views[view];
+    let schema = &pipeline.streams[view.stream].schema;
+    let plan = |column: &Column| ColumnPlan::new(schema, column.aggregate);
+    view.columns.iter().map(plan).collect()
 }
 
 fn cursor(row: &WindowRow) -> WindowCursor {
