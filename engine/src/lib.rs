@@ -32,6 +32,7 @@ pub mod message;
 pub mod metrics;
 pub mod net;
 pub mod placement;
+pub mod recovery;
 pub mod ring;
 pub mod serve;
 mod sync;

@@ -309,6 +309,7 @@ impl Engine {
                 floor: args.floor.map(Into::into),
                 pipeline: Arc::clone(pipeline),
                 store: store.layout.clone(),
+                segment_bytes: store.segment_bytes,
                 ports,
                 segments: port,
                 flags: ShardFlags::new(

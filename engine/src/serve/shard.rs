@@ -9,29 +9,25 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ringmill_shard::pipeline::Pipeline;
-use ringmill_shard::state::ShardState;
 use ringmill_storage::disk::Disk;
 use ringmill_storage::disk::posix::PosixDisk;
 use ringmill_storage::disk::uring::UringDisk;
-use ringmill_storage::error::ReplayError;
-use ringmill_storage::log::Log;
 use ringmill_storage::probe::SyncWay;
 use ringmill_storage::ring::{Ring, RingOptions, SharedRing};
-use ringmill_storage::verify::read_dir;
 
 use super::error::ServeError;
-use super::store::Layout;
+use super::store::log_options;
 use crate::background::SegmentPort;
 use crate::cli::Backend;
 use crate::clock::RealClock;
 use crate::core_loop::{CoreLoop, CoreParts, Floor, ShardFlags, Spin};
-use crate::journal;
 use crate::mesh::Ports;
 use crate::metrics::CoreMetrics;
 use crate::net::Net;
 use crate::net::posix::PosixNet;
 use crate::net::uring::{BufferOptions, UringNet};
 use crate::placement;
+use crate::recovery::Layout;
 
 /// What a shard's recovery brought back.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +48,7 @@ pub(super) struct ShardPlan {
     pub(super) floor: Option<Floor>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) store: Layout,
+    pub(super) segment_bytes: u64,
     pub(super) ports: Ports,
     pub(super) segments: SegmentPort,
     pub(super) flags: ShardFlags,
@@ -133,9 +130,8 @@ fn recover_and_run<N: Net, D: Disk>(
     report: &Sender<Result<Recovered, ServeError>>,
 ) -> Result<(), ServeError> {
     let begun = Instant::now();
-    let place = plan.store.place(plan.shard);
-    let mut state = ShardState::new(Arc::clone(&plan.pipeline), place);
-    let log = recover(&plan, disk, &mut state)?;
+    let options = log_options(plan.segment_bytes, plan.sync);
+    let (state, log) = plan.store.recover(plan.shard, &plan.pipeline, &options, disk)?;
     let recovered = Recovered {
         events: state.counters().streams.iter().map(|stream| stream.accepted).sum(),
         recovery_ms: begun.elapsed().as_millis() as u64,
@@ -162,39 +158,4 @@ fn recover_and_run<N: Net, D: Disk>(
     }
     core.run(plan.spin, &plan.stop);
     Ok(())
-}
-
-/// Replays the logs of older layouts as far as they concern this shard, then its own.
-fn recover<D: Disk>(
-    plan: &ShardPlan,
-    mut disk: D,
-    state: &mut ShardState,
-) -> Result<Log<D>, ServeError> {
-    for stream in plan.store.older_streams(plan.shard) {
-        let dir = plan.store.dir_of(stream);
-        read_dir(&mut disk, &dir, &mut |lsn, entry| apply(state, stream, lsn, entry))?;
-    }
-    let stream = plan.store.own_stream(plan.shard);
-    let dir = plan.store.dir_of(stream);
-    let options = plan.store.log_options(plan.sync);
-    let identity = plan.store.identity(stream);
-    let mut replay = |lsn, entry: &[u8]| apply(state, stream, lsn, entry);
-    let (log, _) = Log::open(disk, &dir, identity, options, &mut replay)?;
-    state.finish_replay();
-    Ok(log)
-}
-
-/// Applies one recovered entry.
-fn apply(
-    state: &mut ShardState,
-    stream: u32,
-    lsn: u64,
-    entry: &[u8],
-) -> Result<(), ReplayError> {
-    let (kind, entry) =
-        journal::split(entry).ok_or_else(|| ReplayError::new("an entry without a kind"))?;
-    if kind == journal::KIND_FLOOR {
-        return Ok(());
-    }
-    state.replay(stream, lsn, kind, entry).map_err(|error| ReplayError::new(error.to_string()))
 }

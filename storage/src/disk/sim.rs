@@ -49,13 +49,16 @@ impl SimWorld {
         }
     }
 
-    /// A process on this machine. Ends with the next crash.
+    /// A process on this machine, or one more disk handle of the running one: completions go to
+    /// the handle that submitted. Ends with the next crash.
     #[must_use]
     pub fn disk(&self) -> SimDisk {
-        let life = self.world.borrow().life;
+        let mut world = self.world.borrow_mut();
+        world.queues += 1;
         SimDisk {
             world: Rc::clone(&self.world),
-            life,
+            life: world.life,
+            queue: world.queues,
         }
     }
 
@@ -160,13 +163,15 @@ impl SimWorld {
 pub struct SimDisk {
     world: Rc<RefCell<World>>,
     life: u64,
+    /// Which completions are its own.
+    queue: u64,
 }
 
 impl SimDisk {
     /// Operations submitted and not yet reaped.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.world.borrow().in_flight()
+        self.world.borrow().in_flight(self.queue)
     }
 
     /// True once this process was ended by a crash.
@@ -219,11 +224,13 @@ impl Disk for SimDisk {
         {
             check_alignment(*offset, &buffer[..*bytes]);
         }
-        self.world.borrow_mut().submit(self.life, ticket, op);
+        self.world
+            .borrow_mut()
+            .submit(self.life, self.queue, ticket, op);
     }
 
     fn reap(&mut self, out: &mut Vec<Completion>) {
-        self.world.borrow_mut().reap(self.life, out);
+        self.world.borrow_mut().reap(self.life, self.queue, out);
     }
 
     fn wait(&mut self) -> io::Result<()> {

@@ -46,6 +46,8 @@ pub(super) struct Flight {
     /// Writes finished when it was submitted: what a datasync covers.
     stamp: u64,
     life: u64,
+    /// Disk handle that submitted it.
+    queue: u64,
 }
 
 pub(super) struct World {
@@ -63,6 +65,8 @@ pub(super) struct World {
     pub(super) injected: [u32; Fault::ALL.len()],
     pub(super) trace: u64,
     pub(super) life: u64,
+    /// Disk handles so far.
+    pub(super) queues: u64,
     handles: Vec<Option<Handle>>,
     flights: Vec<Flight>,
     /// Writes of killed lives that may still land.
@@ -87,6 +91,7 @@ impl World {
             injected: [0; Fault::ALL.len()],
             trace: seed,
             life: 0,
+            queues: 0,
             handles: Vec::new(),
             flights: Vec::new(),
             orphans: Vec::new(),
@@ -258,7 +263,7 @@ impl World {
         Ok(bytes)
     }
 
-    pub(super) fn submit(&mut self, life: u64, ticket: u64, op: Op) {
+    pub(super) fn submit(&mut self, life: u64, queue: u64, ticket: u64, op: Op) {
         let alive = life == self.life;
         if self.begin(life, 1, ticket).is_ok() || alive {
             self.flights.push(Flight {
@@ -266,19 +271,22 @@ impl World {
                 op,
                 stamp: self.stamp,
                 life,
+                queue,
             });
         }
     }
 
     /// Lets operations of `life` finish: each by a coin, in a seeded order.
-    pub(super) fn reap(&mut self, life: u64, out: &mut Vec<Completion>) {
-        if life != self.life || self.flights.is_empty() {
+    pub(super) fn reap(&mut self, life: u64, queue: u64, out: &mut Vec<Completion>) {
+        let own = self.in_flight(queue);
+        if life != self.life || own == 0 {
             return;
         }
         let hurry = std::mem::take(&mut self.hurry);
-        for _ in 0..self.flights.len() {
+        for _ in 0..own {
             if hurry || self.rng.chance(self.finish_rate) {
-                let index = self.rng.index(self.flights.len());
+                let pick = self.rng.index(self.in_flight(queue));
+                let index = self.own_flight(queue, pick);
                 let flight = self.flights.swap_remove(index);
                 out.push(self.finish(flight));
             }
@@ -289,8 +297,18 @@ impl World {
         self.hurry = true;
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.flights.len()
+    pub(super) fn in_flight(&self, queue: u64) -> usize {
+        let own = |flight: &&Flight| flight.queue == queue;
+        self.flights.iter().filter(own).count()
+    }
+
+    /// Index of the operation number `pick` of those in flight from one handle.
+    fn own_flight(&self, queue: u64, pick: usize) -> usize {
+        let flights = self.flights.iter().enumerate();
+        let mut own = flights.filter(|(_, flight)| flight.queue == queue);
+        own.nth(pick)
+            .map(|(index, _)| index)
+            .expect("an operation in flight")
     }
 
     fn finish(&mut self, flight: Flight) -> Completion {
