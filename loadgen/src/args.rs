@@ -363,7 +363,7 @@ pub struct ReportArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SelftestArgs {
     /// Events per second.
-    #[arg(short = 'r', long, value_parser = parse_fixed_rate, default_value = "20k")]
+    #[arg(short = 'r', long, value_parser = parse_fixed_rate, default_value = "5k")]
     pub rate: f64,
     /// How long to measure.
     #[arg(short = 'd', long, value_parser = parse_some_time, default_value = "10s")]

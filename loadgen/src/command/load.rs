@@ -182,11 +182,11 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, LoadError> {
     let tested = test_generator(&settings, plan, live(false, total_ns).as_mut(), &stop)?;
     print(&tested.text());
     let ok = tested.is_ok();
-    print(if ok {
-        "RESULT ok\n"
-    } else {
-        "RESULT the generator measures something else\n"
-    });
+    match (ok, tested.excuse()) {
+        (true, _) => print("RESULT ok\n"),
+        (false, Some(excuse)) => print(&format!("RESULT not decided: {excuse}\n")),
+        (false, None) => print("RESULT the generator measures something else\n"),
+    }
     Ok(Ending {
         invalid: !ok,
         ..Ending::default()
