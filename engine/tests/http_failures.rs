@@ -1,5 +1,7 @@
 //! Failed shards, a full disk, silent cores, clients that dawdle, and the end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
 mod http_support;
 
 use std::io::{Read, Write};
@@ -53,6 +55,13 @@ fn a_failed_shard_leaves_the_others_readable_and_the_outcome_unknown() {
     let fake = Fake::start(3);
     fake.post(EVENTS, &NAMED, &lines(300)).ok();
     assert_eq!(fake.get("/healthz").ok()["status"], "ok");
+    // A minute later: the windows of the first events are final.
+    let later: String = (0..300).map(|i| find(i, AT + 60_000, 1, "x")).collect();
+    fake.post(EVENTS, &[], &later).ok();
+    let is_final = |row: &serde_json::Value| row["final"] == true;
+    eventually("a final window", || {
+        is_final(&fake.get("/v1/views/by_region").ok()["rows"][0])
+    });
     let whole = fake.get("/v1/boards/players/top?n=1000").ok();
     assert_eq!(
         (&whole["members"], whole.get("missing_shards")),
@@ -339,15 +348,10 @@ fn shutdown_finishes_what_is_under_way_and_dumps_at_the_end() {
     let mut fake = Fake::start(1);
     fake.metrics[0].stages[Stage::Apply as usize].record(1_000);
     // A request whose body is still on its way when the order comes.
-    let mut stream = fake.connect();
     let body = lines(20);
     let (first, rest) = body.split_at(300);
-    let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all((head + first).as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let mut stream = fake.begin_post(EVENTS, body.len());
+    stream.write_all(first.as_bytes()).unwrap();
     // The cores stop by themselves later: the control plane asks them once it has drained.
     fake.behaviour.ignore_stop.store(true, Ordering::Relaxed);
     fake.shutdown.request();

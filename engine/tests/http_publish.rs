@@ -1,5 +1,7 @@
 //! Publishing over HTTP: what is stored, what is refused, and that a retry stores nothing twice.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
 mod http_support;
 
 use std::sync::atomic::Ordering;

@@ -143,11 +143,11 @@ fn write_counters(text: &mut Text, cores: &[CoreSnapshot]) {
 type ShardStats = [(usize, Stats)];
 
 /// One sample per shard and object of the pipeline.
-fn write_each<'a>(
+fn write_each(
     text: &mut Text,
     (name, kind, help): (&str, &str, &str),
     stats: &ShardStats,
-    (label, objects): (&str, &[&'a str]),
+    (label, objects): (&str, &[&str]),
     value: impl Fn(&Stats, usize) -> i128,
 ) {
     text.head(name, kind, help);

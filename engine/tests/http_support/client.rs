@@ -10,28 +10,28 @@ use super::Fake;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) text: String,
 }
 
 impl Reply {
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The body of a successful answer.
     #[track_caller]
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         self.json()
     }
 
     /// The body of a problem of this status and name.
     #[track_caller]
-    pub fn problem(&self, status: u16, name: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, name: &str) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         assert!(
             self.head.contains("content-type: application/problem+json"),
@@ -56,7 +56,7 @@ impl Reply {
 
 impl Fake {
     /// A connection of one's own.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
@@ -64,15 +64,29 @@ impl Fake {
         stream
     }
 
-    pub fn get(&self, path: &str) -> Reply {
+    /// Begins a post and returns when its handler waits for the body.
+    pub(crate) fn begin_post(&self, path: &str, body_bytes: usize) -> TcpStream {
+        let mut stream = self.connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             expect: 100-continue\r\ncontent-length: {body_bytes}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[], b"")
     }
 
-    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         self.request("POST", path, headers, body.as_bytes())
     }
 
-    pub fn request(
+    pub(crate) fn request(
         &self,
         method: &str,
         path: &str,
@@ -96,7 +110,7 @@ impl Fake {
 }
 
 /// Reads the answer on a connection that ends with it.
-pub fn read_response(stream: &mut TcpStream) -> Reply {
+pub(crate) fn read_response(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {

@@ -19,25 +19,25 @@ use ringmill_shard::query::Query;
 use ringmill_shard::state::{Outcome, Place, ShardState};
 
 /// How the cores answer; tests turn these knobs.
-pub struct Behaviour {
-    pub stop: AtomicBool,
+pub(crate) struct Behaviour {
+    pub(crate) stop: AtomicBool,
     /// Goes on although it was told to stop, as cores do that have something left.
-    pub ignore_stop: AtomicBool,
+    pub(crate) ignore_stop: AtomicBool,
     /// Shards below the number answer; the others keep silent.
-    pub answering: AtomicUsize,
+    pub(crate) answering: AtomicUsize,
     /// Status that `refusing` answers sub-batches with; 0 for none.
-    pub refusal: AtomicU8,
+    pub(crate) refusal: AtomicU8,
     /// The shard that refuses.
-    pub refusing: AtomicUsize,
+    pub(crate) refusing: AtomicUsize,
     /// Sub-batches seen.
-    pub sub_batches: AtomicUsize,
+    pub(crate) sub_batches: AtomicUsize,
     /// Most bytes of one piece of an answer.
-    pub piece_bytes: AtomicUsize,
+    pub(crate) piece_bytes: AtomicUsize,
     stopped: Mutex<Option<ShutdownHandle>>,
 }
 
 impl Behaviour {
-    pub fn new(shards: usize) -> Behaviour {
+    pub(crate) fn new(shards: usize) -> Behaviour {
         Behaviour {
             stop: AtomicBool::new(false),
             ignore_stop: AtomicBool::new(false),
@@ -50,7 +50,7 @@ impl Behaviour {
         }
     }
 
-    pub fn mark_stopped_with(&self, shutdown: ShutdownHandle) {
+    pub(crate) fn mark_stopped_with(&self, shutdown: ShutdownHandle) {
         *self.stopped.lock().unwrap() = Some(shutdown);
     }
 }
@@ -62,7 +62,7 @@ struct Core {
     answers: VecDeque<(u64, Vec<u8>, usize)>,
 }
 
-pub fn spawn(
+pub(crate) fn spawn(
     ports: Vec<Ports>,
     pipeline: Arc<Pipeline>,
     behaviour: Arc<Behaviour>,
@@ -89,8 +89,9 @@ pub fn spawn(
             behaviour.stop.load(Ordering::Relaxed) && !ignored
         };
         while !stops() {
-            for shard in 0..behaviour.answering.load(Ordering::Relaxed) {
-                cores[shard].turn(&behaviour, &pipeline);
+            let answering = behaviour.answering.load(Ordering::Relaxed);
+            for core in &mut cores[..answering] {
+                core.turn(&behaviour, &pipeline);
             }
             share(&mut cores, &pipeline);
             std::thread::sleep(Duration::from_micros(100));

@@ -1,6 +1,7 @@
 //! A control plane in front of cores that keep no log: one thread owns the lanes and the state of
 //! every shard and answers as a core would.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
 
 mod client;
 mod core;
@@ -22,11 +23,11 @@ use ringmill_shard::pipeline::Pipeline;
 use tempfile::TempDir;
 
 #[allow(unused_imports, reason = "each test file uses a part")]
-pub use client::read_response;
-pub use core::Behaviour;
+pub(crate) use client::read_response;
+pub(crate) use core::Behaviour;
 
 /// Players, hunts and points; keyed by player.
-pub const HUNT: &str = r#"
+pub(crate) const HUNT: &str = r#"
 ringmill = 1
 [stream.finds]
 key = "player"
@@ -58,20 +59,20 @@ ties = "first-to-reach"
 "#;
 
 /// One control plane and its cores. Dropping it stops both.
-pub struct Fake {
-    pub address: SocketAddr,
-    pub behaviour: Arc<Behaviour>,
-    pub shard_failed: Arc<[AtomicBool]>,
-    pub disk_full: Arc<AtomicBool>,
-    pub shutdown: ShutdownHandle,
-    pub metrics: Vec<Arc<CoreMetrics>>,
-    pub dumps: TempDir,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) behaviour: Arc<Behaviour>,
+    pub(crate) shard_failed: Arc<[AtomicBool]>,
+    pub(crate) disk_full: Arc<AtomicBool>,
+    pub(crate) shutdown: ShutdownHandle,
+    pub(crate) metrics: Vec<Arc<CoreMetrics>>,
+    pub(crate) dumps: TempDir,
     control: Option<JoinHandle<Result<(), ControlError>>>,
     cores: Option<JoinHandle<()>>,
 }
 
 impl Fake {
-    pub fn start(shards: usize) -> Fake {
+    pub(crate) fn start(shards: usize) -> Fake {
         Fake::with(
             HUNT,
             shards,
@@ -82,7 +83,7 @@ impl Fake {
         )
     }
 
-    pub fn with(pipeline: &str, shards: usize, limits: ControlLimits) -> Fake {
+    pub(crate) fn with(pipeline: &str, shards: usize, limits: ControlLimits) -> Fake {
         let pipeline = Arc::new(Pipeline::parse(pipeline).expect("a valid pipeline"));
         let options = MeshOptions {
             request_slots: 256,
@@ -136,7 +137,7 @@ impl Fake {
     }
 
     /// Waits for the control plane to end, which something has asked it to.
-    pub fn join(&mut self) -> Result<(), ControlError> {
+    pub(crate) fn join(&mut self) -> Result<(), ControlError> {
         self.control
             .take()
             .expect("joined once")
@@ -176,7 +177,7 @@ fn facts(shards: usize) -> ServeFacts {
 }
 
 /// Waits for something that another thread does.
-pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < deadline, "{what} did not happen");
@@ -185,15 +186,15 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// A line of the stream `finds`.
-pub fn find(player: u64, at: i64, points: i64, region: &str) -> String {
+pub(crate) fn find(player: u64, at: i64, points: i64, region: &str) -> String {
     format!(r#"{{"player":{player},"at":{at},"points":{points},"region":"{region}"}}"#) + "\n"
 }
 
 /// A number sequence that looks random and repeats.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
