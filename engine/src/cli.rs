@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringmill_shard::pipeline::parse_duration_ms;
 use ringmill_storage::level::Level;
 
 use crate::core_loop::{Floor, Spin};
@@ -103,6 +104,9 @@ pub struct ServeArgs {
     /// Listen on other than loopback addresses although there is no authentication.
     #[arg(long)]
     pub allow_remote: bool,
+    /// End a connection that has begun a frame and not finished it for so long.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = frame_timeout)]
+    pub frame_timeout: Duration,
     /// Size of a log segment of a new store, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64,
           value_parser = clap::value_parser!(u64).range(4..=4096))]
@@ -180,6 +184,13 @@ impl FromStr for SpinArg {
     }
 }
 
+fn frame_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration_ms(text) {
+        Ok(ms @ 1..) => Ok(Duration::from_millis(ms as u64)),
+        _ => Err(format!("`{text}` is no time for a frame: give one such as 30s or 500ms")),
+    }
+}
+
 fn spin_help(text: &str) -> String {
     format!("`{text}` is no way to spin: give a time such as 20us or 2ms, 0, or always")
 }
@@ -202,6 +213,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_time_of_a_frame_is_positive() {
+        assert_eq!(frame_timeout("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "0s", "30", "-1s", "soon"] {
+            assert!(frame_timeout(text).is_err(), "{text}");
+        }
     }
 
     #[test]

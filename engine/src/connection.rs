@@ -44,6 +44,8 @@ pub struct Greeting {
 /// A publication that waits for its parts.
 #[derive(Clone, Debug, Default)]
 pub struct Publication {
+    /// Index of its stream.
+    pub stream: u16,
     /// Sequence of the last row.
     pub last_sequence: u64,
     /// Rows.

@@ -38,6 +38,7 @@ use crate::message::{Adopt, request};
 use crate::metrics::{CoreMetrics, Counter};
 use crate::net::{Net, NetEvent, SocketId};
 
+mod advice;
 mod apply;
 mod gauges;
 mod hello;
@@ -161,6 +162,7 @@ pub(crate) struct Core<D: Disk, C> {
     pending_peak: usize,
     next_core: usize,
     next_sweep_ns: u64,
+    frame_timeout_ns: u64,
     stopping: bool,
     stop_by_ns: u64,
     farewell_said: bool,
@@ -222,6 +224,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             pending_peak: 0,
             next_core: 0,
             next_sweep_ns: now + SWEEP_NS,
+            frame_timeout_ns: receive::FRAME_TIMEOUT_NS,
             stopping: false,
             stop_by_ns: u64::MAX,
             farewell_said: false,
@@ -238,6 +241,13 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             flags: parts.flags,
         };
         CoreLoop { net, core, events: Vec::new() }
+    }
+
+    /// Sets how long a frame may take from its first byte to its last.
+    #[must_use]
+    pub fn with_frame_timeout(mut self, timeout: Duration) -> CoreLoop<N, D, C> {
+        self.core.frame_timeout_ns = timeout.as_nanos().min(u128::from(u64::MAX)) as u64;
+        self
     }
 
     /// One turn. Returns whether anything was done, so that the caller knows when to wait.

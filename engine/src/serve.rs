@@ -306,6 +306,7 @@ impl Engine {
                 backend: args.backend,
                 sync: probe.chosen,
                 spin: args.spin.0,
+                frame_timeout: args.frame_timeout,
                 floor: args.floor.map(Into::into),
                 pipeline: Arc::clone(pipeline),
                 store: store.layout.clone(),

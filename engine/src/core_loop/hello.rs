@@ -49,7 +49,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return Flow::Stalled;
         }
         if connection.session.is_some() {
-            let message = "this connection has said Hello already; open another one";
+            let message = "this connection has said Hello already";
             return self.refuse(socket, ErrorCode::HelloRepeated, 0, message);
         }
         let hello = match Hello::decode(frame.payload) {

@@ -69,11 +69,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             );
             (ErrorCode::SequenceGap, message)
         } else if self.flags.failed() {
-            let message = "this shard's log has failed; restart the server to recover it";
+            let message = "this shard's log has failed: restart the server to recover it";
             (ErrorCode::ShardFailed, message.to_owned())
         } else if self.flags.disk_full() {
-            let message = "no space left for the log: free space on the data directory's \
-                           filesystem and send again";
+            let message = "no space left for the log on the data directory's filesystem";
             (ErrorCode::DiskFull, message.to_owned())
         } else if self.stopping {
             (ErrorCode::ShuttingDown, "the server is shutting down".to_owned())
@@ -133,6 +132,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             ..session.clone()
         });
         let publication = Publication {
+            stream: publish.stream,
             last_sequence,
             count: publish.count,
             parts: 1,

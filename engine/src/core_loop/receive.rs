@@ -12,6 +12,7 @@ use ringmill_shard::wire::{
 use ringmill_storage::disk::Disk;
 
 use super::Core;
+use super::advice::what_to_do;
 use crate::clock::Clock;
 use crate::connection::Unread;
 use crate::metrics::Counter;
@@ -24,8 +25,8 @@ const UNREAD_CHUNKS_MAX: usize = 2;
 /// turns, so this bounds how long a finished commit waits to be seen.
 pub(super) const TURN_BYTES_MAX: usize = 128 * 1024;
 
-/// A frame may take this long from its first byte to its last.
-const FRAME_TIMEOUT_NS: u64 = 30_000_000_000;
+/// A frame may take this long from its first byte to its last, unless the caller says otherwise.
+pub(super) const FRAME_TIMEOUT_NS: u64 = 30_000_000_000;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +128,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let Some(connection) = self.connection(socket) else { return Flow::Over };
         let mut reader = mem::take(&mut connection.reader);
         let mut flow = Flow::Taken;
-        let mut whole = false;
+        // The time of a frame runs from its first byte, not from the end of the one before.
+        let mut progress = !reader.is_partial();
         while flow == Flow::Taken && unread.parsed < bytes.len() {
             if self.turn_bytes >= TURN_BYTES_MAX {
                 flow = Flow::Enough;
@@ -140,7 +142,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             flow = match frame {
                 None => break,
                 Some(Ok(frame)) => {
-                    whole = true;
+                    progress = true;
                     self.on_frame(socket, &frame, unread.rx_ns)
                 }
                 Some(Err(error)) => self.refuse_stream(socket, &error),
@@ -148,7 +150,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
         let now = self.turn_ns;
         if let Some(connection) = self.connection(socket) {
-            if whole || !reader.is_partial() {
+            if progress {
                 connection.progress_ns = now;
             }
             connection.reader = reader;
@@ -225,8 +227,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
         Flow::Over
     }
 
-    /// Queues an error frame. A fatal one ends the reading.
-    pub(super) fn queue_error(&mut self, socket: SocketId, error: ErrorReply) {
+    /// Queues an error frame that also says what to do. A fatal one ends the reading.
+    pub(super) fn queue_error(&mut self, socket: SocketId, mut error: ErrorReply) {
+        error.message.push_str("; ");
+        error.message.push_str(what_to_do(error.code));
         if let Some(connection) = self.connection(socket) {
             encode_error(&mut connection.out, &error);
             connection.closing |= error.fatal;
@@ -278,13 +282,14 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 connection.reader.is_partial()
                     && !connection.blocked
                     && !connection.closing
-                    && now.saturating_sub(connection.progress_ns) > FRAME_TIMEOUT_NS
+                    && now.saturating_sub(connection.progress_ns) > self.frame_timeout_ns
             })
             .map(|connection| connection.socket)
             .collect();
         for socket in slow {
-            let message = "a frame was begun and not finished within 30 s; send whole frames";
-            self.refuse(socket, ErrorCode::SlowSender, 0, message);
+            let limit_ms = self.frame_timeout_ns / 1_000_000;
+            let message = format!("a frame was begun and not finished within {limit_ms} ms");
+            self.refuse(socket, ErrorCode::SlowSender, 0, &message);
         }
     }
 }

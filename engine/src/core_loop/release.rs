@@ -111,8 +111,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             AckStatus::ShuttingDown => (ErrorCode::ShuttingDown, "the server is shutting down"),
             AckStatus::Ok | AckStatus::Unknown => (
                 ErrorCode::ShardFailed,
-                "a shard's log has failed: the outcome of what was not acknowledged is unknown; \
-                 send it again with the same sequences after the restart",
+                "a shard's log has failed: the outcome of what was not acknowledged is unknown",
             ),
         };
         if self.connection(socket).is_some_and(|connection| !connection.closing) {
@@ -165,13 +164,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn write_reject(&mut self, socket: SocketId, publication: &Publication) {
         let Some((sequence, reason, field)) = publication.first_reject else { return };
         let Some(reason) = RejectReason::from_code(reason) else { return };
-        let error = ErrorReply {
-            code: ErrorCode::Rejected,
-            fatal: false,
-            sequence,
-            field,
-            message: Reject { reason, field }.to_string(),
-        };
+        let schema = &self.pipeline.streams[usize::from(publication.stream)].schema;
+        let error = ErrorReply::of_reject(schema, sequence, Reject { reason, field });
         if let Some(connection) = self.connection(socket) {
             encode_error(&mut connection.out, &error);
         }

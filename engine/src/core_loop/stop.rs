@@ -39,7 +39,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
                     .connection(socket)
                     .is_some_and(|connection| !connection.publications.is_empty());
                 if !waits || late {
-                    let message = "the server is shutting down; connect again later";
+                    let message = "the server is shutting down";
                     self.refuse(socket, ErrorCode::ShuttingDown, 0, message);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_storage::disk::Disk;
@@ -45,6 +45,7 @@ pub(super) struct ShardPlan {
     pub(super) backend: Backend,
     pub(super) sync: SyncWay,
     pub(super) spin: Spin,
+    pub(super) frame_timeout: Duration,
     pub(super) floor: Option<Floor>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) store: Layout,
@@ -98,7 +99,7 @@ fn run(plan: ShardPlan, report: &Sender<Result<Recovered, ServeError>>) -> Resul
             let listener = plan.listener.as_ref().map(TcpListener::try_clone).transpose();
             let listener = listener.map_err(sockets)?.map(OwnedFd::from);
             let net = PosixNet::new(listener, plan.ports.wake_fd()).map_err(sockets)?;
-            recover_and_run(plan, net, PosixDisk::new(), report)
+            recover_and_run(plan, net, PosixDisk::new(), report, || {})
         }
     }
 }
@@ -116,11 +117,11 @@ fn run_uring(
     let buffers = BufferOptions::default();
     let net = UringNet::new(SharedRing::clone(&ring), listener, plan.ports.wake_fd(), buffers)
         .map_err(sockets)?;
-    let result = recover_and_run(plan, net, disk, report);
-    for warning in ring.borrow().warnings() {
-        eprintln!("{warning}");
-    }
-    result
+    recover_and_run(plan, net, disk, report, || {
+        for warning in ring.borrow().warnings() {
+            eprintln!("{warning}");
+        }
+    })
 }
 
 fn recover_and_run<N: Net, D: Disk>(
@@ -128,6 +129,7 @@ fn recover_and_run<N: Net, D: Disk>(
     net: N,
     disk: D,
     report: &Sender<Result<Recovered, ServeError>>,
+    say_warnings: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let begun = Instant::now();
     let options = log_options(plan.segment_bytes, plan.sync);
@@ -153,9 +155,10 @@ fn recover_and_run<N: Net, D: Disk>(
             sleep_for_flush,
         },
     );
+    say_warnings();
     if report.send(Ok(recovered)).is_err() {
         return Ok(());
     }
-    core.run(plan.spin, &plan.stop);
+    core.with_frame_timeout(plan.frame_timeout).run(plan.spin, &plan.stop);
     Ok(())
 }
