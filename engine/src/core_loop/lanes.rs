@@ -210,7 +210,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             let lane = self.ports.requests_out[answer.peer].as_mut();
             let lane = lane.expect("invariant: a lane to each peer");
             let rest = answer.bytes.len() - answer.sent;
-            let piece = rest.min(ANSWER_PIECE_BYTES);
+            let piece = rest.min(ANSWER_PIECE_BYTES).min(lane.max_body() - AnswerHeader::BYTES);
             let bytes = AnswerHeader::BYTES + piece;
             let Some(body) = lane.reserve(request::ANSWER, bytes) else { return };
             let last = piece == rest;
