@@ -25,6 +25,9 @@ const RECORDS_PER_TURN_MAX: usize = 256;
 /// Bytes of one piece of an answer.
 const ANSWER_PIECE_BYTES: usize = 8 * 1024;
 
+/// Board deltas of streams that are not flushed for every ack wait for a flush at most this long.
+const DELTA_WAIT_NS: u64 = 100_000_000;
+
 /// An answer on its way to its asker, piece by piece.
 #[derive(Debug)]
 pub(super) struct OpenAnswer {
@@ -244,6 +247,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             };
             body.copy_from_slice(&self.scratch);
             lane.commit();
+        }
+        // No ack of a weaker level asks for a flush, so these would wait for one for ever.
+        if self.flush_due_ns.is_none() && !self.state.deltas().is_empty() {
+            self.flush_due_ns = Some(self.turn_ns + DELTA_WAIT_NS);
         }
     }
 }
