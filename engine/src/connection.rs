@@ -37,7 +37,7 @@ pub struct Greeting {
     pub epoch_seen: u32,
     /// Greatest sequence that a shard holds, per epoch seen.
     pub highest: u64,
-    /// Least of the shards' last sequences.
+    /// Least of what the shards hold without a gap.
     pub lowest: u64,
 }
 

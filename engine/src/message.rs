@@ -309,19 +309,23 @@ pub struct ProducerTell {
     pub ticket: u64,
     /// Sequence of the last row of this producer and epoch that this shard holds; 0 for none.
     pub last_sequence: u64,
+    /// Of the rows of this shard's keys none is missing up to here. Less than `last_sequence`
+    /// where that comes from the logs of older layouts: one of them may end before another.
+    pub complete_through: u64,
     /// Epoch that this shard knows; 0 for an unknown producer.
     pub epoch: u32,
 }
 
 impl ProducerTell {
     /// Bytes of the body.
-    pub const BYTES: usize = 24;
+    pub const BYTES: usize = 32;
 
     /// Writes the reply to the start of `body`.
     pub fn write(&self, body: &mut [u8]) {
         Put::new(body)
             .put(self.ticket.to_le_bytes())
             .put(self.last_sequence.to_le_bytes())
+            .put(self.complete_through.to_le_bytes())
             .put(self.epoch.to_le_bytes())
             .put([0; 4]);
     }
@@ -329,7 +333,12 @@ impl ProducerTell {
     /// Reads a reply.
     pub fn read(body: &[u8]) -> ProducerTell {
         let mut take = Take::new(body);
-        ProducerTell { ticket: take.u64(), last_sequence: take.u64(), epoch: take.u32() }
+        ProducerTell {
+            ticket: take.u64(),
+            last_sequence: take.u64(),
+            complete_through: take.u64(),
+            epoch: take.u32(),
+        }
     }
 }
 
@@ -458,7 +467,7 @@ mod tests {
         body[ProducerAsk::BYTES..ProducerAsk::BYTES + 4].copy_from_slice(b"shop");
         assert_eq!(ProducerAsk::read(&body[..ProducerAsk::BYTES + 4]), (ask, "shop"));
 
-        let tell = ProducerTell { ticket: 1, last_sequence: 2, epoch: 3 };
+        let tell = ProducerTell { ticket: 1, last_sequence: 2, complete_through: 1, epoch: 3 };
         tell.write(&mut body);
         assert_eq!(ProducerTell::read(&body), tell);
 

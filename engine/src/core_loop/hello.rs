@@ -131,11 +131,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
         if ask.epoch == 0 || ask.epoch >= epoch_known {
             self.take_voice(producer, peer, ask.ticket);
         }
-        let view = self.state.producer(producer);
+        let view = self.state.producer(producer).unwrap_or_default();
         Some(ProducerTell {
             ticket: ask.ticket,
-            last_sequence: view.as_ref().map_or(0, |view| view.last_sequence.max(view.inherited_max)),
-            epoch: view.as_ref().map_or(0, |view| view.epoch),
+            last_sequence: view.last_sequence.max(view.inherited_max),
+            complete_through: view.last_sequence,
+            epoch: view.epoch,
         })
     }
 

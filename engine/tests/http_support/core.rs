@@ -196,6 +196,7 @@ impl Core {
         ProducerTell {
             ticket: ask.ticket,
             last_sequence: view.as_ref().map_or(0, |view| view.last_sequence),
+            complete_through: view.as_ref().map_or(0, |view| view.last_sequence),
             epoch: view.as_ref().map_or(0, |view| view.epoch),
         }
     }
