@@ -20,6 +20,9 @@ use crate::journal::kind_bytes;
 use crate::message::{ProducerAsk, ProducerTell, request};
 use crate::net::SocketId;
 
+/// The voice of a producer that has to ask again: no peer has this number.
+const NOBODY: (usize, u64) = (usize::MAX, 0);
+
 /// What every HelloAck of this server says.
 pub(super) fn template(pipeline: &Pipeline, shards: usize) -> HelloAck {
     let stream = |(index, stream): (usize, &Stream)| StreamInfo {
@@ -153,20 +156,32 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
+    /// Rows of the producer were refused, so what follows them on the same lane would leave a hole
+    /// that its retry could not fill: nobody speaks for it until somebody has asked again.
+    pub(super) fn take_voice_away(&mut self, producer: ProducerId) {
+        if let Some(voice) = self.sessions.get_mut(&producer) {
+            *voice = NOBODY;
+        }
+    }
+
     /// A shard's answer has come and is durable there.
     pub(super) fn on_tell(&mut self, socket: SocketId, tell: &ProducerTell) {
+        let shards = self.shards;
         let Some(connection) = self.connection(socket) else { return };
         let Some(greeting) = &mut connection.greeting else { return };
+        let is_first = greeting.missing == shards;
         greeting.missing -= 1;
         if tell.epoch > greeting.epoch_seen {
             greeting.epoch_seen = tell.epoch;
             greeting.highest = 0;
-            greeting.lowest = 0;
+            greeting.lowest = if is_first { u64::MAX } else { 0 };
         }
         // A shard that knows nothing of this epoch holds nothing of it.
-        let last = if tell.epoch == greeting.epoch_seen { tell.last_sequence } else { 0 };
+        let is_current = tell.epoch == greeting.epoch_seen;
+        let last = if is_current { tell.last_sequence } else { 0 };
+        let complete = if is_current { tell.complete_through } else { 0 };
         greeting.highest = greeting.highest.max(last);
-        greeting.lowest = greeting.lowest.min(last);
+        greeting.lowest = greeting.lowest.min(complete);
         if greeting.missing == 0 {
             self.finish_greeting(socket);
         }

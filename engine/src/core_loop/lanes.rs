@@ -131,10 +131,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let producer = ProducerId(header.producer);
         let refused = if self.flags.failed() {
             Some(AckStatus::Unknown)
-        } else if self.flags.disk_full() {
-            Some(AckStatus::DiskFull)
         } else if !self.has_voice(producer, peer, header.ticket) {
             Some(AckStatus::Fenced)
+        } else if self.flags.disk_full() {
+            self.take_voice_away(producer);
+            Some(AckStatus::DiskFull)
         } else {
             None
         };

@@ -50,6 +50,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
         };
         if !resumed && let Some(error) = self.refused_for_now(&session, &publish) {
             self.queue_error(socket, error);
+            // What follows leaves a gap until this one has come again, also where it repeats what
+            // a shard may have: behind a later row an earlier one counts as a duplicate.
+            if let Some(session) = self.connection(socket).and_then(|c| c.session.as_mut()) {
+                session.next_sequence = session.next_sequence.min(publish.first_sequence);
+            }
             return Flow::Taken;
         }
         let times = Times { rx_ns, parse_ns, parsed_ns: self.clock.mono_ns(), ..Times::default() };
