@@ -19,12 +19,13 @@
 
 mod page;
 
+use crate::table::TOUCH_CHUNK;
 use crate::table::chunks::Chunks;
 use page::{Directory, Spot};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Entries of a bucket's list, holes included; a full list is tidied.
-const LIST_ENTRIES_MAX: usize = 512;
+const LIST_ENTRIES_MAX: usize = 1024;
 /// Members above which a bucket with a full list splits.
 const BUCKET_MEMBERS_MAX: usize = LIST_ENTRIES_MAX / 2;
 /// Neighbouring buckets with together at most this many members become one.
@@ -168,6 +169,25 @@ impl Record {
     }
 }
 
+/// Where an update will go, as long as the directory stays at `version`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aim {
+    sort_key: u64,
+    spot: Spot,
+    bucket: u32,
+    version: u32,
+}
+
+impl Aim {
+    /// An aim that holds for nothing.
+    pub(crate) const NONE: Self = Self {
+        sort_key: 0,
+        spot: Spot { at: 0, slot: 0 },
+        bucket: NO_BUCKET,
+        version: u32::MAX,
+    };
+}
+
 /// One cache line.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
@@ -254,19 +274,47 @@ impl RankIndex {
         (record.bucket != NO_BUCKET).then_some(record.sort_key)
     }
 
-    /// Reads what updates of these members will need: first all records, then the entries of the
-    /// lists that they may leave.
+    /// Reads the records of these members, so that what follows finds them in the cache.
     ///
     /// The reads of a pass do not depend on each other, so their cache misses overlap; inside the
-    /// updates they would not.
-    pub fn touch(&self, members: impl Iterator<Item = u32> + Clone) {
+    /// updates they would not. The same holds for [`RankIndex::aim`] and
+    /// [`RankIndex::touch_lists`]: an update of a few dozen members is three passes and then the
+    /// updates themselves.
+    #[inline]
+    pub(crate) fn touch(&self, members: &[u32]) {
         let mut sum = 0_u32;
-        for member in members.clone() {
+        for &member in members {
             if (member as usize) < self.records.len() {
                 sum = sum.wrapping_add(self.records.at(member as usize).bucket);
             }
         }
-        for member in members {
+        std::hint::black_box(sum);
+    }
+
+    /// Finds the bucket that an update will go to, for [`RankIndex::update_aimed`].
+    #[inline]
+    pub(crate) fn aim(&self, member: u32, sort_key: u64, tie: Tie) -> Aim {
+        let key = FullKey {
+            sort_key,
+            stamp_ns: tie.stamp_ns,
+            minor: tie.minor(),
+            member,
+        };
+        let spot = self.directory.locate(&key);
+        Aim {
+            sort_key,
+            spot,
+            bucket: self.directory.bucket(spot),
+            version: self.directory.version(),
+        }
+    }
+
+    /// Reads the entries of the lists that these members may leave, and the ends of those that
+    /// they will join.
+    #[inline]
+    pub(crate) fn touch_lists(&self, members: &[u32], aims: &[Aim]) {
+        let mut sum = 0_u32;
+        for (&member, aim) in members.iter().zip(aims) {
             if (member as usize) < self.records.len() {
                 let Record {
                     bucket, position, ..
@@ -275,15 +323,47 @@ impl RankIndex {
                     sum = sum.wrapping_add(bucket.list[position as usize]);
                 }
             }
+            if let Some(bucket) = self.buckets.get(aim.bucket as usize) {
+                sum = sum.wrapping_add(bucket.list.last().copied().unwrap_or(0));
+            }
         }
         std::hint::black_box(sum);
     }
 
     /// Sets the order key of each member in turn, see [`RankIndex::update`].
     pub fn update_batch(&mut self, updates: &[(u32, u64, Tie)]) {
-        self.touch(updates.iter().map(|update| update.0));
-        for &(member, sort_key, tie) in updates {
-            self.update(member, sort_key, tie);
+        for chunk in updates.chunks(TOUCH_CHUNK) {
+            let mut members = [0; TOUCH_CHUNK];
+            let mut aims = [Aim::NONE; TOUCH_CHUNK];
+            let (members, aims) = (&mut members[..chunk.len()], &mut aims[..chunk.len()]);
+            for (member, update) in members.iter_mut().zip(chunk) {
+                *member = update.0;
+            }
+            self.touch(members);
+            for (aim, &(member, sort_key, tie)) in aims.iter_mut().zip(chunk) {
+                *aim = self.aim(member, sort_key, tie);
+            }
+            self.touch_lists(members, aims);
+            for (aim, &(member, sort_key, tie)) in aims.iter().zip(chunk) {
+                self.update_aimed(member, sort_key, tie, aim);
+            }
+        }
+    }
+
+    /// [`RankIndex::update`] that goes where the aim says, if that still holds.
+    #[inline]
+    pub(crate) fn update_aimed(&mut self, member: u32, sort_key: u64, tie: Tie, aim: &Aim) {
+        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
+        let key = FullKey {
+            sort_key,
+            stamp_ns,
+            minor,
+            member,
+        };
+        if aim.version == self.directory.version() && aim.sort_key == sort_key {
+            self.place_at(&key, aim.spot, aim.bucket);
+        } else {
+            self.place(&key);
         }
     }
 
@@ -293,18 +373,28 @@ impl RankIndex {
     #[inline]
     pub fn update(&mut self, member: u32, sort_key: u64, tie: Tie) {
         let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
-        self.place(member, sort_key, stamp_ns, minor);
-    }
-
-    fn place(&mut self, member: u32, sort_key: u64, stamp_ns: u64, minor: u64) {
-        let key = FullKey {
+        self.place(&FullKey {
             sort_key,
             stamp_ns,
             minor,
             member,
-        };
-        let spot = self.directory.locate(&key);
+        });
+    }
+
+    fn place(&mut self, key: &FullKey) {
+        let spot = self.directory.locate(key);
         let bucket_id = self.directory.bucket(spot);
+        self.place_at(key, spot, bucket_id);
+    }
+
+    #[inline]
+    fn place_at(&mut self, key: &FullKey, spot: Spot, bucket_id: u32) {
+        let FullKey {
+            sort_key,
+            stamp_ns,
+            minor,
+            member,
+        } = *key;
         if member as usize >= self.records.len() {
             self.records.grow_to(member as usize + 1, ABSENT);
         }

@@ -26,6 +26,9 @@ const DIRECTORY_TOP_BIT: u32 = 40;
 /// entries per segment the full segment doubles instead.
 const DIRECTORY_PER_SEGMENT_MAX: usize = 16;
 
+/// Lines that are read ahead at a time: few enough to still be in the first cache when used.
+pub(crate) const TOUCH_CHUNK: usize = 64;
+
 /// Canonical key bytes to dense ids.
 #[derive(Debug, Clone)]
 pub struct KeyTable {
@@ -151,11 +154,12 @@ impl KeyTable {
         out: &mut Vec<u32>,
     ) {
         out.clear();
-        if hashes.len() > 1 {
-            std::hint::black_box(self.touch(hashes));
-        }
-        for (index, &hash) in hashes.iter().enumerate() {
-            out.push(self.find_or_insert(hash, keys(index)).0);
+        for chunk in hashes.chunks(TOUCH_CHUNK) {
+            std::hint::black_box(self.touch(chunk));
+            for &hash in chunk {
+                let id = self.find_or_insert(hash, keys(out.len())).0;
+                out.push(id);
+            }
         }
     }
 

@@ -5,9 +5,9 @@ use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::aggregate::{CompensatedSum, Number};
 use crate::pipeline::ScoreRule;
-use crate::rank::{RankIndex, Tie};
+use crate::rank::{Aim, RankIndex, Tie};
 use crate::schema::Schema;
-use crate::table::KeyTable;
+use crate::table::{KeyTable, TOUCH_CHUNK};
 use crate::table::chunks::Chunks;
 use crate::window::Accepted;
 
@@ -94,6 +94,9 @@ impl KeyBoard {
 
     /// Runs `step`, current sort key and event to new sort key (`None` on overflow), over a batch.
     /// An event that leaves the score as it is keeps the tie.
+    ///
+    /// Goes in chunks of a few dozen events, each in passes of independent reads, so that their
+    /// cache misses overlap: records, target buckets, list entries; then the updates, in order.
     #[inline]
     fn each(
         &mut self,
@@ -103,27 +106,47 @@ impl KeyBoard {
         origin: Origin,
         step: impl Fn(Option<u64>, u64) -> Option<u64>,
     ) {
-        self.rank.touch(members.iter().copied());
-        let row_bytes = schema.row_len();
-        for (&pick, &member) in batch.picks.iter().zip(members) {
-            let at = pick as usize * row_bytes;
-            let row = &batch.rows[at..at + row_bytes];
-            if self
-                .optional_member
-                .is_some_and(|field| schema.is_null(row, field))
-            {
-                continue;
+        let chunks = batch.picks.chunks(TOUCH_CHUNK).zip(members.chunks(TOUCH_CHUNK));
+        let mut aims = [Aim::NONE; TOUCH_CHUNK];
+        let mut scores = [None; TOUCH_CHUNK];
+        for (picks, members) in chunks {
+            let (aims, scores) = (&mut aims[..picks.len()], &mut scores[..picks.len()]);
+            self.rank.touch(members);
+            for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
+                let bits = self.event_bits(schema, batch, pick);
+                scores[index] = bits;
+                let aimed = bits.and_then(|bits| step(self.rank.sort_key(member), bits));
+                aims[index] = aimed.map_or(Aim::NONE, |sort_key| {
+                    self.rank.aim(member, sort_key, origin.tie(pick))
+                });
             }
-            let Some(bits) = self.score.bits(schema, row) else {
-                continue;
-            };
-            let current = self.rank.sort_key(member);
-            match step(current, bits) {
-                None => self.overflow += 1,
-                Some(sort_key) if current == Some(sort_key) => {}
-                Some(sort_key) => self.rank.update(member, sort_key, origin.tie(pick)),
+            self.rank.touch_lists(members, aims);
+            for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
+                let Some(bits) = scores[index] else { continue };
+                // An earlier event of the chunk may have moved the same member: read again.
+                let current = self.rank.sort_key(member);
+                match step(current, bits) {
+                    None => self.overflow += 1,
+                    Some(sort_key) if current == Some(sort_key) => {}
+                    Some(sort_key) => {
+                        let tie = origin.tie(pick);
+                        self.rank.update_aimed(member, sort_key, tie, &aims[index]);
+                    }
+                }
             }
         }
+    }
+
+    /// The score of an event, `None` if it touches no board.
+    #[inline]
+    fn event_bits(&self, schema: &Schema, batch: &Accepted<'_>, pick: u32) -> Option<u64> {
+        let at = pick as usize * schema.row_len();
+        let row = &batch.rows[at..at + schema.row_len()];
+        let absent = |field| schema.is_null(row, field);
+        if self.optional_member.is_some_and(absent) {
+            return None;
+        }
+        self.score.bits(schema, row)
     }
 
     fn apply_float_sum(
@@ -139,17 +162,8 @@ impl KeyBoard {
             .map_or(0, |&member| member as usize + 1);
         self.float_sums.grow_to(highest, CompensatedSum::default());
         let mut sums = std::mem::take(&mut self.float_sums);
-        let row_bytes = schema.row_len();
         for (&pick, &member) in batch.picks.iter().zip(members) {
-            let at = pick as usize * row_bytes;
-            let row = &batch.rows[at..at + row_bytes];
-            if self
-                .optional_member
-                .is_some_and(|field| schema.is_null(row, field))
-            {
-                continue;
-            }
-            let Some(bits) = self.score.bits(schema, row) else {
+            let Some(bits) = self.event_bits(schema, batch, pick) else {
                 continue;
             };
             let mut sum = *sums.at(member as usize);

@@ -125,6 +125,8 @@ pub(super) struct Directory {
     /// Page ids in key order, with the lower bound of each page's first bucket.
     order: Vec<u32>,
     lowers: Bounds,
+    /// Changes with every change of the buckets' places; an aim of another version is void.
+    version: u32,
 }
 
 impl Directory {
@@ -137,6 +139,7 @@ impl Directory {
         Self {
             pages: vec![page],
             free: Vec::new(),
+            version: 0,
             order: vec![0],
             lowers,
         }
@@ -150,6 +153,11 @@ impl Directory {
             at,
             slot: self.pages[self.order[at] as usize].slot_of(key),
         }
+    }
+
+    #[inline]
+    pub(super) fn version(&self) -> u32 {
+        self.version
     }
 
     #[inline]
@@ -210,6 +218,7 @@ impl Directory {
         members_of: impl Fn(u32) -> u32,
         mut moved: impl FnMut(u32, u32),
     ) {
+        self.version = self.version.wrapping_add(1);
         let page_id = self.order[spot.at];
         let page = &mut self.pages[page_id as usize];
         page.insert(spot.slot + 1, lower, bucket);
@@ -236,6 +245,7 @@ impl Directory {
 
     /// Gives the place of `spot` to `bucket`, which covers what the old one covered.
     pub(super) fn replace(&mut self, spot: Spot, bucket: u32) {
+        self.version = self.version.wrapping_add(1);
         self.pages[self.order[spot.at] as usize].buckets[spot.slot] = bucket;
     }
 
@@ -247,6 +257,7 @@ impl Directory {
     /// Takes the bucket at `spot` out; its left neighbour covers its range from now on (for the
     /// very first bucket, its right neighbour does).
     pub(super) fn remove(&mut self, spot: Spot, moved: impl FnMut(u32, u32)) {
+        self.version = self.version.wrapping_add(1);
         let page = &mut self.pages[self.order[spot.at] as usize];
         page.remove(spot.slot);
         if page.buckets.is_empty() {
