@@ -253,8 +253,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
                     };
                 }
                 Err(error) => {
+                    let is_news = !self.flags.failed();
                     self.fail(&error.to_string());
-                    return true;
+                    return busy | is_news;
                 }
             }
         }

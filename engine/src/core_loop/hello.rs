@@ -104,7 +104,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             connection.greeting = Some(greeting);
         }
         let lsn = self.appended();
-        self.durable.push(lsn, Waiter::Greeting { socket, tell });
+        self.wait_durable(lsn, Waiter::Greeting { socket, tell });
         Flow::Taken
     }
 
@@ -119,7 +119,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let producer = ProducerId(ask.producer);
         let known = self.state.producer(producer);
         let epoch_known = known.as_ref().map_or(0, |view| view.epoch);
-        if ask.epoch > epoch_known && self.floor.is_none() {
+        if ask.epoch > epoch_known && self.floor.is_none() && !self.flags.failed() {
             let session = ProducerSession {
                 producer: ask.producer,
                 epoch: ask.epoch,

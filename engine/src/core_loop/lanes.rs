@@ -101,7 +101,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 let (ask, name) = ProducerAsk::read(body);
                 let Some(tell) = self.look_up(peer, &ask, name) else { return Took::Stalled };
                 let lsn = self.appended();
-                self.durable.push(lsn, Waiter::Tell { peer, tell });
+                self.wait_durable(lsn, Waiter::Tell { peer, tell });
             }
             request::QUERY => self.on_query(peer, body),
             request::WATERMARK => {
@@ -205,7 +205,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             Err(error) => panic!("a peer of this process sent an invalid query: {error}"),
         };
         let lsn = self.appended();
-        self.durable.push(lsn, Waiter::Answer { peer, ticket, bytes });
+        self.wait_durable(lsn, Waiter::Answer { peer, ticket, bytes });
     }
 
     /// Hands answers over as far as the lanes have room.

@@ -10,6 +10,7 @@ use crate::commit::Waiter;
 use crate::connection::{Connection, INFLIGHT_FRAMES_MAX, Publication, Session, Ticket, Times};
 use crate::core_loop::apply::{Batch, Stored};
 use crate::journal::{KIND_FLOOR, kind_bytes};
+use crate::message::AckStatus;
 use crate::net::SocketId;
 
 impl<D: Disk, C: Clock> Core<D, C> {
@@ -56,6 +57,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 session.next_sequence = session.next_sequence.min(publish.first_sequence);
             }
             return Flow::Taken;
+        }
+        if resumed && self.flags.failed() {
+            self.end_for(socket, AckStatus::Unknown);
+            return Flow::Over;
         }
         let times = Times { rx_ns, parse_ns, parsed_ns: self.clock.mono_ns(), ..Times::default() };
         if self.shards == 1 {

@@ -9,7 +9,7 @@ use ringmill_storage::disk::Disk;
 use super::Core;
 use super::lanes::OpenAnswer;
 use crate::clock::Clock;
-use crate::commit::Waiter;
+use crate::commit::{Lsn, Waiter};
 use crate::connection::Publication;
 use crate::message::{AckReply, AckStatus, OwnerTimes, ProducerTell, reply};
 use crate::net::{Net, SocketId};
@@ -104,7 +104,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     /// Ends a connection whose publication could not be stored everywhere.
-    fn end_for(&mut self, socket: SocketId, status: AckStatus) {
+    pub(super) fn end_for(&mut self, socket: SocketId, status: AckStatus) {
         let (code, message) = match status {
             AckStatus::Fenced => (ErrorCode::Fenced, "a newer session of this producer exists"),
             AckStatus::DiskFull => (ErrorCode::DiskFull, "no space left for a shard's log"),
@@ -237,6 +237,15 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
+    /// Queues a reply behind the durable log; a failed one makes nothing durable any more.
+    pub(super) fn wait_durable(&mut self, lsn: Lsn, waiter: Waiter) {
+        if self.flags.failed() {
+            self.release_unknown(waiter);
+        } else {
+            self.durable.push(lsn, waiter);
+        }
+    }
+
     fn release_unknown(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Publication { socket, .. } | Waiter::Greeting { socket, .. } => {
@@ -245,7 +254,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             Waiter::SubBatch { peer, reply, .. } => {
                 self.refuse_part(peer, reply.ticket, AckStatus::Unknown);
             }
-            Waiter::Tell { peer, tell } => self.reply_tell(peer, &tell),
+            Waiter::Tell { peer, tell } => {
+                // What it knows may not be durable.
+                self.reply_tell(peer, &ProducerTell { complete_through: 0, ..tell });
+            }
             Waiter::Answer { peer, ticket, .. } => {
                 // An empty answer says that this shard can give none.
                 self.answers.push_back(OpenAnswer { peer, ticket, bytes: Vec::new(), sent: 0 });
