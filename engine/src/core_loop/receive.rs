@@ -175,6 +175,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     /// Offers the frame that found no room before.
     fn offer_stalled(&mut self, socket: SocketId) -> Flow {
         let Some(connection) = self.connection(socket) else { return Flow::Over };
+        if connection.closing {
+            return Flow::Over;
+        }
         let Some(header) = connection.stalled.header else { return Flow::Taken };
         let payload = mem::take(&mut connection.stalled.payload);
         let rx_ns = connection.stalled.rx_ns;

@@ -169,7 +169,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             };
             match self.store(&batch) {
                 Stored::NoRoom => unreachable!("invariant: room was taken before"),
-                Stored::Fenced { epoch } => return self.fence(socket, session.epoch, epoch),
+                Stored::Fenced { epoch } => {
+                    self.give_credits(router, shard + 1..self.shards);
+                    return self.fence(socket, session.epoch, epoch);
+                }
                 Stored::Done(done) => {
                     let level = self.level(usize::from(publish.stream));
                     if let Some(publication) = self.publication(socket, number) {
@@ -200,16 +203,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
                     && self.ports.take_credit(shard)
             };
             if !fits {
-                for (earlier, share) in router.shares[..credited].iter().enumerate() {
-                    if share.count > 0 && earlier != self.me {
-                        self.ports.give_credit(earlier);
-                    }
-                }
+                self.give_credits(router, 0..credited);
                 return false;
             }
             credited = shard + 1;
         }
         true
+    }
+
+    /// Gives the credits back that were taken for shares which are not sent.
+    fn give_credits(&mut self, router: &Router, shards: std::ops::Range<usize>) {
+        for shard in shards {
+            if shard != self.me && router.shares[shard].count > 0 {
+                self.ports.give_credit(shard);
+            }
+        }
     }
 
     fn send_share(
