@@ -9,7 +9,7 @@
 //! [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`], [`delta`], [`state`];
 //! reads: [`query`], [`merge`].
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod limits;
 pub mod ndjson;
@@ -28,6 +28,7 @@ pub mod dedupe;
 pub mod delta;
 pub mod entry;
 pub mod merge;
+mod prefetch;
 pub mod query;
 pub mod rank;
 pub mod state;

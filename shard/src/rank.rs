@@ -8,18 +8,18 @@
 //! ```text
 //! records  member -> key, bucket, position                      (32 bytes each)
 //! pages    lower bounds of <= 128 buckets, members per page     (searched by binary search)
-//! buckets  members per bucket, list of up to 512 entries, some of them holes
+//! buckets  members per bucket, list of up to 1,024 entries, some of them holes
 //!
 //! rank = members of the pages before + of the buckets before + better ones in the own bucket
 //! ```
 //!
-//! A list that is full is cleared of holes or, if it has more than 256 members, split at the median
+//! A list that is full is cleared of holes or, if it has more than 512 members, split at the median
 //! of the *whole* key, so a million equal scores are no special case. Small neighbours merge. The
 //! order is total: sort key, tie, then member id.
 
 mod page;
 
-use crate::table::TOUCH_CHUNK;
+use crate::prefetch::prefetch;
 use crate::table::chunks::Chunks;
 use page::{Directory, Spot};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -100,12 +100,15 @@ struct FullKey {
 
 impl FullKey {
     fn new(order: &OrderKey, member: u32) -> Self {
-        let OrderKey { sort_key, tie } = *order;
-        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
+        Self::of(member, order.sort_key, order.tie)
+    }
+
+    #[inline]
+    fn of(member: u32, sort_key: u64, tie: Tie) -> Self {
         Self {
             sort_key,
-            stamp_ns,
-            minor,
+            stamp_ns: tie.stamp_ns,
+            minor: tie.minor(),
             member,
         }
     }
@@ -168,6 +171,10 @@ impl Record {
         }
     }
 }
+
+/// Updates that are aimed ahead at a time: enough for misses to overlap, few enough that a split
+/// rarely voids an aim.
+pub(crate) const AIM_CHUNK: usize = 64;
 
 /// Where an update will go, as long as the directory stays at `version`.
 #[derive(Debug, Clone, Copy)]
@@ -274,76 +281,51 @@ impl RankIndex {
         (record.bucket != NO_BUCKET).then_some(record.sort_key)
     }
 
-    /// Reads the records of these members, so that what follows finds them in the cache.
-    ///
-    /// The reads of a pass do not depend on each other, so their cache misses overlap; inside the
-    /// updates they would not. The same holds for [`RankIndex::aim`] and
-    /// [`RankIndex::touch_lists`]: an update of a few dozen members is three passes and then the
-    /// updates themselves.
+    /// Asks for the records of these members, so that what follows finds them in the cache. The
+    /// update of many members is three passes, this one, [`RankIndex::aim`] and
+    /// [`RankIndex::update_aimed`], of which the first two ask for what the next one needs.
     #[inline]
-    pub(crate) fn touch(&self, members: &[u32]) {
-        let mut sum = 0_u32;
+    pub(crate) fn prefetch(&self, members: &[u32]) {
         for &member in members {
             if (member as usize) < self.records.len() {
-                sum = sum.wrapping_add(self.records.at(member as usize).bucket);
+                prefetch(self.records.at(member as usize));
             }
         }
-        std::hint::black_box(sum);
     }
 
-    /// Finds the bucket that an update will go to, for [`RankIndex::update_aimed`].
+    /// Finds the bucket that an update will go to, and asks for the entries of the lists that the
+    /// member will leave and join.
     #[inline]
     pub(crate) fn aim(&self, member: u32, sort_key: u64, tie: Tie) -> Aim {
-        let key = FullKey {
-            sort_key,
-            stamp_ns: tie.stamp_ns,
-            minor: tie.minor(),
-            member,
-        };
-        let spot = self.directory.locate(&key);
+        if (member as usize) < self.records.len() {
+            let record = self.records.at(member as usize);
+            if let Some(left) = self.buckets.get(record.bucket as usize) {
+                prefetch(&left.list[record.position as usize]);
+            }
+        }
+        let spot = self.directory.locate(&FullKey::of(member, sort_key, tie));
+        let bucket = self.directory.bucket(spot);
+        if let Some(last) = self.buckets[bucket as usize].list.last() {
+            prefetch(last);
+        }
         Aim {
             sort_key,
             spot,
-            bucket: self.directory.bucket(spot),
+            bucket,
             version: self.directory.version(),
         }
     }
 
-    /// Reads the entries of the lists that these members may leave, and the ends of those that
-    /// they will join.
-    #[inline]
-    pub(crate) fn touch_lists(&self, members: &[u32], aims: &[Aim]) {
-        let mut sum = 0_u32;
-        for (&member, aim) in members.iter().zip(aims) {
-            if (member as usize) < self.records.len() {
-                let Record {
-                    bucket, position, ..
-                } = *self.records.at(member as usize);
-                if let Some(bucket) = self.buckets.get(bucket as usize) {
-                    sum = sum.wrapping_add(bucket.list[position as usize]);
-                }
-            }
-            if let Some(bucket) = self.buckets.get(aim.bucket as usize) {
-                sum = sum.wrapping_add(bucket.list.last().copied().unwrap_or(0));
-            }
-        }
-        std::hint::black_box(sum);
-    }
-
     /// Sets the order key of each member in turn, see [`RankIndex::update`].
     pub fn update_batch(&mut self, updates: &[(u32, u64, Tie)]) {
-        for chunk in updates.chunks(TOUCH_CHUNK) {
-            let mut members = [0; TOUCH_CHUNK];
-            let mut aims = [Aim::NONE; TOUCH_CHUNK];
-            let (members, aims) = (&mut members[..chunk.len()], &mut aims[..chunk.len()]);
-            for (member, update) in members.iter_mut().zip(chunk) {
-                *member = update.0;
+        for chunk in updates.chunks(AIM_CHUNK) {
+            let mut aims = [Aim::NONE; AIM_CHUNK];
+            for update in chunk {
+                self.prefetch(&[update.0]);
             }
-            self.touch(members);
             for (aim, &(member, sort_key, tie)) in aims.iter_mut().zip(chunk) {
                 *aim = self.aim(member, sort_key, tie);
             }
-            self.touch_lists(members, aims);
             for (aim, &(member, sort_key, tie)) in aims.iter().zip(chunk) {
                 self.update_aimed(member, sort_key, tie, aim);
             }
@@ -353,13 +335,7 @@ impl RankIndex {
     /// [`RankIndex::update`] that goes where the aim says, if that still holds.
     #[inline]
     pub(crate) fn update_aimed(&mut self, member: u32, sort_key: u64, tie: Tie, aim: &Aim) {
-        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
-        let key = FullKey {
-            sort_key,
-            stamp_ns,
-            minor,
-            member,
-        };
+        let key = FullKey::of(member, sort_key, tie);
         if aim.version == self.directory.version() && aim.sort_key == sort_key {
             self.place_at(&key, aim.spot, aim.bucket);
         } else {
@@ -372,13 +348,7 @@ impl RankIndex {
     /// Members should be dense: memory follows the highest one.
     #[inline]
     pub fn update(&mut self, member: u32, sort_key: u64, tie: Tie) {
-        let (stamp_ns, minor) = (tie.stamp_ns, tie.minor());
-        self.place(&FullKey {
-            sort_key,
-            stamp_ns,
-            minor,
-            member,
-        });
+        self.place(&FullKey::of(member, sort_key, tie));
     }
 
     fn place(&mut self, key: &FullKey) {

@@ -322,6 +322,7 @@ impl ShardState {
             .observe(latest.expect("invariant: rows were accepted"));
         self.counters[index].accepted += u64::from(outcome.accepted);
         self.find_keys(batch);
+        self.prefetch_boards(index);
         self.apply_views(batch);
         self.apply_boards(source, batch, lsn);
     }
@@ -430,6 +431,15 @@ impl ShardState {
             let key_of = |pick: u32| schema.canonical_bytes(row_of(pick), key);
             hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
             keys.lookup_batch(hashes, |i| key_of(picks[i]), members);
+        }
+    }
+
+    /// Asks for what the boards will need, so that it arrives while the views are at work.
+    fn prefetch_boards(&self, stream: usize) {
+        for &board in &self.streams[stream].key_boards {
+            if let BoardState::Key(state) = &self.boards[board] {
+                state.prefetch(&self.scratch.members);
+            }
         }
     }
 

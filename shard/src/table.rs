@@ -12,6 +12,7 @@ pub(crate) mod arena;
 pub(crate) mod chunks;
 mod segment;
 
+use crate::prefetch::prefetch;
 use crate::schema::{Field, FieldType};
 use arena::KeyArena;
 use segment::{NO_ID, Segment, Slot};
@@ -26,8 +27,8 @@ const DIRECTORY_TOP_BIT: u32 = 40;
 /// entries per segment the full segment doubles instead.
 const DIRECTORY_PER_SEGMENT_MAX: usize = 16;
 
-/// Lines that are read ahead at a time: few enough to still be in the first cache when used.
-pub(crate) const TOUCH_CHUNK: usize = 64;
+/// How many lookups ahead a line is asked for.
+const LINES_AHEAD: usize = 24;
 
 /// Canonical key bytes to dense ids.
 #[derive(Debug, Clone)]
@@ -145,8 +146,8 @@ impl KeyTable {
 
     /// Looks up or adds `keys(0..hashes.len())`, ids to `out` (cleared first).
     ///
-    /// The first pass only reads the line each lookup will start at: those reads do not depend on
-    /// each other, so the processor overlaps their cache misses.
+    /// The line that a lookup starts at follows from the hash alone, so it is asked for a few
+    /// lookups ahead.
     pub fn lookup_batch<'k>(
         &mut self,
         hashes: &[u64],
@@ -154,22 +155,21 @@ impl KeyTable {
         out: &mut Vec<u32>,
     ) {
         out.clear();
-        for chunk in hashes.chunks(TOUCH_CHUNK) {
-            std::hint::black_box(self.touch(chunk));
-            for &hash in chunk {
-                let id = self.find_or_insert(hash, keys(out.len())).0;
-                out.push(id);
+        for &hash in hashes.iter().take(LINES_AHEAD) {
+            self.prefetch(hash);
+        }
+        for (index, &hash) in hashes.iter().enumerate() {
+            if let Some(&ahead) = hashes.get(index + LINES_AHEAD) {
+                self.prefetch(ahead);
             }
+            out.push(self.find_or_insert(hash, keys(index)).0);
         }
     }
 
-    /// Reads the home slot of every hash; the result only keeps the reads alive.
-    fn touch(&self, hashes: &[u64]) -> u32 {
-        let mut sum = 0_u32;
-        for &hash in hashes {
-            sum = sum.wrapping_add(self.segments[self.segment_of(hash)].home(hash).id);
-        }
-        sum
+    /// Asks for the line that the lookup of `hash` will start at.
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        prefetch(self.segments[self.segment_of(hash)].home(hash));
     }
 
     /// Forgets all keys, keeping the memory of a small table.

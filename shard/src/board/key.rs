@@ -5,9 +5,9 @@ use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::aggregate::{CompensatedSum, Number};
 use crate::pipeline::ScoreRule;
-use crate::rank::{Aim, RankIndex, Tie};
+use crate::rank::{AIM_CHUNK, Aim, RankIndex, Tie};
 use crate::schema::Schema;
-use crate::table::{KeyTable, TOUCH_CHUNK};
+use crate::table::KeyTable;
 use crate::table::chunks::Chunks;
 use crate::window::Accepted;
 
@@ -46,6 +46,11 @@ impl KeyBoard {
             members: self.rank.len(),
             overflow: self.overflow,
         }
+    }
+
+    /// Asks for the records of these members, some time before they are applied.
+    pub(crate) fn prefetch(&self, members: &[u32]) {
+        self.rank.prefetch(members);
     }
 
     /// Applies the accepted rows of a batch; `members` has the id of each one's key.
@@ -95,8 +100,8 @@ impl KeyBoard {
     /// Runs `step`, current sort key and event to new sort key (`None` on overflow), over a batch.
     /// An event that leaves the score as it is keeps the tie.
     ///
-    /// Goes in chunks of a few dozen events, each in passes of independent reads, so that their
-    /// cache misses overlap: records, target buckets, list entries; then the updates, in order.
+    /// Goes in chunks of a few dozen events, each in two passes, so that cache misses overlap: where
+    /// to, then the updates in order. The records were asked for before.
     #[inline]
     fn each(
         &mut self,
@@ -106,12 +111,10 @@ impl KeyBoard {
         origin: Origin,
         step: impl Fn(Option<u64>, u64) -> Option<u64>,
     ) {
-        let chunks = batch.picks.chunks(TOUCH_CHUNK).zip(members.chunks(TOUCH_CHUNK));
-        let mut aims = [Aim::NONE; TOUCH_CHUNK];
-        let mut scores = [None; TOUCH_CHUNK];
+        let chunks = batch.picks.chunks(AIM_CHUNK).zip(members.chunks(AIM_CHUNK));
+        let mut aims = [Aim::NONE; AIM_CHUNK];
+        let mut scores = [None; AIM_CHUNK];
         for (picks, members) in chunks {
-            let (aims, scores) = (&mut aims[..picks.len()], &mut scores[..picks.len()]);
-            self.rank.touch(members);
             for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
                 let bits = self.event_bits(schema, batch, pick);
                 scores[index] = bits;
@@ -120,7 +123,6 @@ impl KeyBoard {
                     self.rank.aim(member, sort_key, origin.tie(pick))
                 });
             }
-            self.rank.touch_lists(members, aims);
             for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
                 let Some(bits) = scores[index] else { continue };
                 // An earlier event of the chunk may have moved the same member: read again.
