@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod client;
+pub mod confine;
 pub mod http;
 pub mod hunt;
 pub mod random;
