@@ -59,8 +59,8 @@ pub struct ControlOptions {
     pub ports: Ports,
     /// Metrics of every core, by shard.
     pub metrics: Vec<Arc<CoreMetrics>>,
-    /// Where latency dumps go.
-    pub dumper: Dumper,
+    /// Where latency dumps go; `None` if they could not be begun.
+    pub dumper: Option<Dumper>,
     /// Data directory, for the free space on its disk.
     pub data_dir: PathBuf,
     /// How the engine was started.
@@ -123,7 +123,8 @@ pub enum ControlError {
     Driver(#[source] tokio::task::JoinError),
 }
 
-/// Starts the control plane. Its thread ends after the order to stop.
+/// Starts the control plane and returns once it answers requests and signals. Its thread ends after
+/// the order to stop.
 ///
 /// The order of the end: no new connections and no new events; requests under way finish, for a
 /// bounded time; the cores are asked to stop; the last dump is written once they have
@@ -131,13 +132,14 @@ pub enum ControlError {
 pub fn run(options: ControlOptions) -> JoinHandle<Result<(), ControlError>> {
     let thread = std::thread::Builder::new().name("ringmill-control".to_owned());
     let shutdown = options.shutdown.clone();
+    let (up, is_up) = std::sync::mpsc::channel();
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(4)
             .build()
             .map_err(ControlError::Start)?;
-        let result = runtime.block_on(serve(options));
+        let result = runtime.block_on(serve(options, up));
         // A connection or a dump that is still busy must not hold up the exit.
         runtime.shutdown_timeout(Duration::from_millis(100));
         result
@@ -148,7 +150,12 @@ pub fn run(options: ControlOptions) -> JoinHandle<Result<(), ControlError>> {
         result
     };
     match thread.spawn(stop_in_any_case) {
-        Ok(handle) => handle,
+        Ok(handle) => {
+            // A signal before this would meet its default action. The sender is dropped unused if
+            // the start fails, which the caller learns from the handle.
+            let _ = is_up.recv();
+            handle
+        }
         Err(error) => {
             // Out of threads: report through the handle that the caller waits for anyway.
             panic!("the control plane's thread cannot start: {error}")
@@ -156,7 +163,10 @@ pub fn run(options: ControlOptions) -> JoinHandle<Result<(), ControlError>> {
     }
 }
 
-async fn serve(options: ControlOptions) -> Result<(), ControlError> {
+async fn serve(
+    options: ControlOptions,
+    up: std::sync::mpsc::Sender<()>,
+) -> Result<(), ControlError> {
     let (shutdown, limits) = (options.shutdown.clone(), options.limits.clone());
     let mut signals = if limits.signals {
         Signals::install().map_err(ControlError::Start)?
@@ -199,6 +209,8 @@ async fn serve(options: ControlOptions) -> Result<(), ControlError> {
     let server = axum::serve(listener, http::router(Arc::clone(&app)))
         .with_graceful_shutdown(until_set(stopping));
     let mut server = tokio::spawn(server.into_future());
+    // The starter waits, unless it has gone.
+    let _ = up.send(());
 
     let result = tokio::select! {
         () = wait_for_stop(&shutdown, &mut signals, &dumps, limits.dump_interval) => Ok(()),

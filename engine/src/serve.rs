@@ -12,6 +12,7 @@ use ringmill_storage::level::Level;
 use ringmill_storage::probe::{
     Backend as ProbeBackend, PROBE_BUDGET, PROBE_SPIN, ProbeOptions, ProbeReport, load_or_probe,
 };
+use ringmill_storage::ring::Ring;
 
 use crate::background::{Background, BackgroundOptions, segment_lane};
 use crate::check;
@@ -98,6 +99,10 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     }
     let pipeline = Arc::new(pipeline);
     raise_limits();
+    if args.backend == Backend::Uring {
+        // Where io_uring cannot be had, that is said before anything is made or started.
+        drop(Ring::new(&shard::ring_options(None))?);
+    }
     let mut store = store::open(args, cpus.len(), &pipeline, &text)?;
     let listener = listen("--listen", args.listen)?;
     let http = listen("--http", args.http)?;
@@ -116,8 +121,10 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     });
     let facts = facts(args, &cpus, &probe, &engine, recovered, started);
     let run_info = run_info(&facts, &cpus, &probe);
+    // Latency dumps are no reason not to serve: a full disk is still read.
     let dumper = Dumper::new(&args.data.join("dumps"), HostInfo::gather(), run_info)
-        .map_err(ServeError::Dump)?;
+        .inspect_err(|error| eprintln!("ringmill: {error}; there are no dumps in this run"))
+        .ok();
     let control = control::run(ControlOptions {
         http,
         pipeline,

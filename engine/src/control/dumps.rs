@@ -7,19 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use crate::dump::Dumper;
 use crate::metrics::{CoreMetrics, CoreSnapshot};
 
+const NO_DUMPS: &str = "there are no latency dumps now: the last one has been written, or they \
+     could not be begun, which the server has said at its start";
+
 /// The dump files of this process. Clones share them. Files may be slow, so that all work on them
 /// is done off the control plane's thread.
 #[derive(Clone)]
 pub(crate) struct Dumps {
-    /// `None` once the last dump is written.
+    /// `None` once the last dump is written, or if none could be begun.
     dumper: Arc<Mutex<Option<Dumper>>>,
     metrics: Arc<[Arc<CoreMetrics>]>,
 }
 
 impl Dumps {
-    pub(crate) fn new(dumper: Dumper, metrics: &[Arc<CoreMetrics>]) -> Dumps {
+    pub(crate) fn new(dumper: Option<Dumper>, metrics: &[Arc<CoreMetrics>]) -> Dumps {
         Dumps {
-            dumper: Arc::new(Mutex::new(Some(dumper))),
+            dumper: Arc::new(Mutex::new(dumper)),
             metrics: metrics.into(),
         }
     }
@@ -32,7 +35,7 @@ impl Dumps {
             let mut dumper = dumper.lock().unwrap_or_else(PoisonError::into_inner);
             match &mut *dumper {
                 Some(dumper) => dumper.interval(&snapshots(&metrics)).map(PathBuf::from),
-                None => return Err(io::Error::other("the last dump has been written already")),
+                None => return Err(io::Error::other(NO_DUMPS)),
             }
             .map_err(io::Error::other)
         })

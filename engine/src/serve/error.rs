@@ -10,7 +10,6 @@ use ringmill_storage::ring::RingError;
 use thiserror::Error;
 
 use crate::control::ControlError;
-use crate::dump::DumpError;
 use crate::mesh::MeshError;
 
 /// Why the server could not start.
@@ -66,9 +65,6 @@ pub(super) enum ServeError {
     /// The lanes.
     #[error(transparent)]
     Mesh(MeshError),
-    /// The latency dumps.
-    #[error(transparent)]
-    Dump(DumpError),
     /// The control plane.
     #[error(transparent)]
     Control(ControlError),

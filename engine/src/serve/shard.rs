@@ -104,12 +104,16 @@ fn run(plan: ShardPlan, report: &Sender<Result<Recovered, ServeError>>) -> Resul
     }
 }
 
+/// Options of the ring of a shard on this CPU.
+pub(super) fn ring_options(cpu: Option<usize>) -> RingOptions {
+    RingOptions { entries: 1024, iowq_cpu: cpu, ..RingOptions::default() }
+}
+
 fn run_uring(
     plan: ShardPlan,
     report: &Sender<Result<Recovered, ServeError>>,
 ) -> Result<(), ServeError> {
-    let options = RingOptions { entries: 1024, iowq_cpu: plan.cpu, ..RingOptions::default() };
-    let ring = SharedRing::new(Ring::new(&options)?.into());
+    let ring = SharedRing::new(Ring::new(&ring_options(plan.cpu))?.into());
     let disk = UringDisk::new(SharedRing::clone(&ring), plan.sync);
     let sockets = |source| ServeError::Sockets { shard: plan.shard, source };
     let listener = plan.listener.as_ref().map(TcpListener::try_clone).transpose();

@@ -113,7 +113,7 @@ impl Fake {
             pipeline,
             ports: control_ports,
             metrics: metrics.clone(),
-            dumper: Dumper::new(dumps.path(), HostInfo::default(), run_info).unwrap(),
+            dumper: Some(Dumper::new(dumps.path(), HostInfo::default(), run_info).unwrap()),
             data_dir: dumps.path().to_path_buf(),
             facts: facts(shards),
             shutdown: shutdown.clone(),
