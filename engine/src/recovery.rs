@@ -87,7 +87,10 @@ impl Layout {
 
     /// Identity of a log.
     pub fn identity(&self, stream: u32) -> LogIdentity {
-        LogIdentity { log_id: self.store_id, stream }
+        LogIdentity {
+            log_id: self.store_id,
+            stream,
+        }
     }
 
     /// The log that a shard writes.
@@ -129,7 +132,10 @@ impl Layout {
 
     /// `options` for a log of the newest layout.
     fn options(&self, options: &LogOptions) -> LogOptions {
-        LogOptions { must_exist: self.logs_exist, ..*options }
+        LogOptions {
+            must_exist: self.logs_exist,
+            ..*options
+        }
     }
 
     /// Replays the logs of older layouts as far as they concern `shard`, then its own: its state
@@ -147,7 +153,9 @@ impl Layout {
         let mut state = ShardState::new(Arc::clone(pipeline), self.place(shard));
         for stream in self.older_streams(shard) {
             let dir = self.dir_of(stream);
-            read_dir(&mut disk, &dir, &mut |lsn, entry| apply(&mut state, stream, lsn, entry))?;
+            read_dir(&mut disk, &dir, &mut |lsn, entry| {
+                apply(&mut state, stream, lsn, entry)
+            })?;
         }
         let stream = self.own_stream(shard);
         let (dir, options) = (self.dir_of(stream), self.options(options));
@@ -160,23 +168,20 @@ impl Layout {
 
 /// The half-open range of groups that position `index` of `count` owns.
 fn groups_of(index: usize, count: usize) -> (usize, usize) {
-    let bound = |index: usize| (index * GROUPS as usize).div_ceil(count);
+    let bound = |index: usize| (index * GROUPS).div_ceil(count);
     (bound(index), bound(index + 1))
 }
 
 /// Applies one recovered entry.
-fn apply(
-    state: &mut ShardState,
-    stream: u32,
-    lsn: u64,
-    entry: &[u8],
-) -> Result<(), ReplayError> {
+fn apply(state: &mut ShardState, stream: u32, lsn: u64, entry: &[u8]) -> Result<(), ReplayError> {
     let (kind, entry) =
         journal::split(entry).ok_or_else(|| ReplayError::new("an entry without a kind"))?;
     if kind == journal::KIND_FLOOR {
         return Ok(());
     }
-    state.replay(stream, lsn, kind, entry).map_err(|error| ReplayError::new(error.to_string()))
+    state
+        .replay(stream, lsn, kind, entry)
+        .map_err(|error| ReplayError::new(error.to_string()))
 }
 
 #[cfg(test)]
@@ -190,16 +195,23 @@ mod tests {
             for index in 0..count {
                 let (from, to) = groups_of(index, count);
                 for group in from..to {
-                    assert_eq!(shard_of(group as u16, count), index, "group {group} of {count}");
+                    assert_eq!(
+                        shard_of(group as u16, count),
+                        index,
+                        "group {group} of {count}"
+                    );
                 }
             }
-            assert_eq!(groups_of(count - 1, count).1, GROUPS as usize);
+            assert_eq!(groups_of(count - 1, count).1, GROUPS);
         }
     }
 
     #[test]
     fn a_shard_reads_the_older_logs_that_hold_its_groups() {
-        let epoch = |first_stream, streams| Epoch { first_stream, streams };
+        let epoch = |first_stream, streams| Epoch {
+            first_stream,
+            streams,
+        };
         let layout = Layout {
             dir: PathBuf::new(),
             store_id: 1,

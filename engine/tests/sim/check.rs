@@ -1,0 +1,373 @@
+//! The oracle: the logs against the book, and the state against a plain computation from the logs.
+
+use std::collections::HashMap;
+
+use ringmill_engine::journal;
+use ringmill_engine::recovery::Layout;
+use ringmill_shard::entry::{Entry, decode_entry};
+use ringmill_shard::merge::{merge_tops, merge_windows};
+use ringmill_shard::partition::{group_of, key_hash, shard_of};
+use ringmill_shard::pipeline::{Pipeline, ScoreRule};
+use ringmill_shard::query::{Answer, Query, Scalar};
+use ringmill_shard::rank::Tie;
+use ringmill_shard::state::ShardState;
+use ringmill_shard::window::group_values;
+use ringmill_storage::disk::sim::SimDisk;
+use ringmill_storage::verify::read_dir;
+
+use super::book::Book;
+use super::cover::{Cover, Point};
+use super::model::generate::Datum;
+use super::model::oracle::{Oracle, Recorded, Row};
+
+/// An event as it stands in a log.
+#[derive(Clone)]
+struct Logged {
+    log_stream: u32,
+    sent: usize,
+    group: u16,
+    recorded: Recorded,
+}
+
+/// Everything that the logs of a store hold.
+pub(crate) struct Contents {
+    events: Vec<Logged>,
+    /// Per log and stream of the pipeline the greatest recorded watermark.
+    watermarks: HashMap<(u32, usize), i64>,
+    /// Per log and producer the last epoch and sequence.
+    last: HashMap<(u32, u128), (u32, u64)>,
+}
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Contents {
+    /// Reads all logs of the store and holds every entry against the book.
+    pub(crate) fn read(
+        disk: &mut SimDisk,
+        layout: &Layout,
+        pipeline: &Pipeline,
+        book: &Book,
+    ) -> Result<Contents, String> {
+        let mut contents = Contents {
+            events: Vec::new(),
+            watermarks: HashMap::new(),
+            last: HashMap::new(),
+        };
+        for log_stream in 0..layout.newest().streams().end {
+            let dir = layout.dir_of(log_stream);
+            let mut error = None;
+            let report = read_dir(disk, &dir, &mut |_, entry| {
+                let taken = contents.take(log_stream, entry, pipeline, book);
+                if let Err(text) = taken {
+                    error.get_or_insert(text);
+                }
+                Ok(())
+            });
+            report.map_err(|error| format!("log {log_stream}: {error}"))?;
+            if let Some(error) = error {
+                return Err(format!("log {log_stream}: {error}"));
+            }
+        }
+        Ok(contents)
+    }
+
+    fn take(
+        &mut self,
+        log_stream: u32,
+        entry: &[u8],
+        pipeline: &Pipeline,
+        book: &Book,
+    ) -> Result<(), String> {
+        let (kind, entry) = journal::split(entry).ok_or("an entry without a kind")?;
+        match decode_entry(kind, entry).map_err(|error| error.to_string())? {
+            Entry::Batch(batch) => {
+                let stream = usize::from(batch.stream);
+                self.raise(log_stream, stream, batch.watermark_ms);
+                let limit = (batch.stamp_ns / 1_000_000) as i64
+                    + pipeline.streams[stream].time.max_future_ms;
+                for index in 0..batch.count as usize {
+                    let sequence = batch.sequence(index);
+                    let at = (batch.epoch, sequence);
+                    let last = self.last.entry((log_stream, batch.producer.0)).or_default();
+                    check(at > *last, || {
+                        format!("{at:?} of a producer behind {last:?}")
+                    })?;
+                    *last = at;
+                    let row = batch.row(index);
+                    let known = book
+                        .by_sequence
+                        .get(&(batch.producer, batch.epoch, sequence));
+                    let sent = known.into_iter().flatten().rev().find(|&&sent| {
+                        let sent = &book.sent[sent];
+                        sent.stream == stream && sent.event.row == row
+                    });
+                    let &sent = sent.ok_or_else(|| format!("{at:?} was never sent"))?;
+                    let key = pipeline.streams[stream].key;
+                    let schema = &pipeline.streams[stream].schema;
+                    self.events.push(Logged {
+                        log_stream,
+                        sent,
+                        group: group_of(key_hash(schema.canonical_bytes(row, key))),
+                        recorded: Recorded {
+                            stream,
+                            event: book.sent[sent].event.clone(),
+                            tie: Tie {
+                                stamp_ns: batch.stamp_ns,
+                                log_stream,
+                                index: index as u32,
+                            },
+                            watermark_ms: batch.watermark_ms,
+                            future_limit_ms: limit,
+                        },
+                    });
+                }
+            }
+            Entry::Watermark(mark) => {
+                self.raise(log_stream, usize::from(mark.stream), mark.watermark_ms);
+            }
+            Entry::Session(session) => {
+                let last = self.last.entry((log_stream, session.producer)).or_default();
+                check(session.epoch > last.0, || {
+                    format!("epoch {} again", session.epoch)
+                })?;
+                *last = (session.epoch, 0);
+            }
+            Entry::Schema(_) => {}
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self, log_stream: u32, stream: usize, watermark_ms: i64) {
+        let known = self
+            .watermarks
+            .entry((log_stream, stream))
+            .or_insert(i64::MIN);
+        *known = (*known).max(watermark_ms);
+    }
+
+    /// Nothing acknowledged is missing, nothing is there twice, nothing denied is there.
+    pub(crate) fn check_book(&self, book: &Book, pipeline: &Pipeline) -> Result<(), String> {
+        let mut found = HashMap::new();
+        for logged in &self.events {
+            let sent = &book.sent[logged.sent];
+            let key = (sent.producer, sent.epoch, sent.sequence);
+            let name = || format!("epoch {} sequence {}", sent.epoch, sent.sequence);
+            check(!sent.dead, || format!("{} was denied and is there", name()))?;
+            let before = found.insert(key, logged.sent);
+            check(before.is_none(), || {
+                format!("{} stands twice, last in log {}", name(), logged.log_stream)
+            })?;
+        }
+        for (index, sent) in book.sent.iter().enumerate().filter(|(_, sent)| sent.safe) {
+            let there = found.get(&(sent.producer, sent.epoch, sent.sequence));
+            check(there == Some(&index), || {
+                format!(
+                    "epoch {} sequence {} is lost, which {} had promised",
+                    sent.epoch, sent.sequence, sent.by
+                )
+            })?;
+        }
+        for (key, shown) in &book.shown_sequences {
+            let last = self.last.get(key).copied().unwrap_or_default();
+            check(last >= *shown, || {
+                format!(
+                    "an answer of log {} has shown {shown:?}, it has {last:?}",
+                    key.0
+                )
+            })?;
+        }
+        let oracle = Oracle::new(pipeline, self.recorded(|_| true), Vec::new());
+        for (index, board) in pipeline.boards.iter().enumerate() {
+            if (board.score.rule, board.score.field) != (ScoreRule::Sum, None) {
+                continue;
+            }
+            let places = oracle.board(board);
+            let counts: HashMap<Vec<u8>, u64> = places
+                .iter()
+                .map(|place| match place.score {
+                    Scalar::U64(count) => (place.member.canonical(), count),
+                    ref other => panic!("a count of {other:?}"),
+                })
+                .collect();
+            let shown = book
+                .shown_counts
+                .iter()
+                .filter(|((of, _), _)| usize::from(*of) == index);
+            for ((_, member), shown) in shown {
+                let count = counts.get(member).copied().unwrap_or(0);
+                check(count >= *shown, || {
+                    format!("board {index} has shown {shown} for {member:?}, it is {count}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recorded(&self, of: impl Fn(&Logged) -> bool) -> Vec<Recorded> {
+        self.events
+            .iter()
+            .filter(|logged| of(logged))
+            .map(|l| l.recorded.clone())
+            .collect()
+    }
+
+    /// Counters, views and boards equal a computation from the log's events alone.
+    pub(crate) fn check_state(
+        &self,
+        states: &[&ShardState],
+        layout: &Layout,
+        pipeline: &Pipeline,
+        book: &Book,
+        cover: &mut Cover,
+    ) -> Result<(), String> {
+        for (shard, state) in states.iter().enumerate() {
+            let own = layout.own_stream(shard);
+            let older = layout.older_streams(shard);
+            let events = self.recorded(|logged| {
+                logged.log_stream == own
+                    || older.contains(&logged.log_stream)
+                        && shard_of(logged.group, states.len()) == shard
+            });
+            let watermark = |stream: usize| {
+                let logs = older.iter().chain([&own]);
+                let marks = logs.filter_map(|log| self.watermarks.get(&(*log, stream)));
+                marks.copied().max().unwrap_or(i64::MIN)
+            };
+            let watermarks: Vec<i64> = (0..pipeline.streams.len()).map(watermark).collect();
+            let oracle = Oracle::new(pipeline, events, watermarks);
+            check_shard(state, &oracle, cover)
+                .map_err(|error| format!("shard {shard}: {error}"))?;
+        }
+        let oracle = Oracle::new(pipeline, self.recorded(|_| true), Vec::new());
+        for board in 0..pipeline.boards.len() {
+            check_board(states, &oracle, board)?;
+        }
+        self.check_producers(states, book)
+    }
+
+    fn check_producers(&self, states: &[&ShardState], book: &Book) -> Result<(), String> {
+        let mut counts = HashMap::new();
+        for logged in &self.events {
+            *counts
+                .entry(book.sent[logged.sent].producer)
+                .or_insert(0u64) += 1;
+        }
+        for (producer, count) in counts {
+            let views = states.iter().filter_map(|state| state.producer(producer));
+            let counted: u64 = views.map(|view| view.accepted + view.rejected).sum();
+            check(counted == count, || {
+                format!("a producer has {counted} events, its logs hold {count}")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn check_shard(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Result<(), String> {
+    let pipeline = oracle.pipeline;
+    let counters = state.counters();
+    for stream in 0..pipeline.streams.len() {
+        let watermark = state.watermark_ms(stream);
+        check(watermark == oracle.watermarks_ms[stream], || {
+            format!(
+                "watermark {watermark}, recorded {}",
+                oracle.watermarks_ms[stream]
+            )
+        })?;
+        let (accepted, expected) = (
+            counters.streams[stream].accepted,
+            oracle.accepted_count(stream),
+        );
+        check(accepted == expected, || {
+            format!("{accepted} accepted, {expected} in the log")
+        })?;
+        let rejected: u64 = counters.streams[stream].rejected.iter().sum();
+        let expected: u64 = oracle.rejected(stream).values().sum();
+        check(rejected == expected, || {
+            format!("{rejected} rejected, {expected} in the log")
+        })?;
+    }
+    for (index, view) in pipeline.views.iter().enumerate() {
+        let (late, mut expected) = oracle.view(view);
+        cover.add(Point::WindowLate, late);
+        check(counters.views[index].late == late, || {
+            format!(
+                "view {index}: {} late, {late} by the log",
+                counters.views[index].late
+            )
+        })?;
+        let query = Query::Windows {
+            view: index as u16,
+            from_ms: i64::MIN,
+            to_ms: i64::MAX,
+            limit: 10_000,
+            after: None,
+        };
+        let Answer::Windows(answer) = state.query(&query) else {
+            panic!("an answer of windows")
+        };
+        let page = merge_windows(pipeline, index, vec![answer], 10_000);
+        let schema = &pipeline.streams[view.stream].schema;
+        let mut actual: Vec<Row> = page
+            .rows
+            .into_iter()
+            .map(|row| Row {
+                start_ms: row.start_ms,
+                end_ms: row.end_ms,
+                group: group_values(view, schema, &row.group)
+                    .expect("a group")
+                    .into_iter()
+                    .map(Datum::of)
+                    .collect(),
+                values: row.values,
+                is_final: row.is_final,
+            })
+            .collect();
+        let order = |row: &Row| (row.start_ms, format!("{:?}", row.group));
+        expected.sort_by_key(order);
+        actual.sort_by_key(order);
+        check(actual == expected, || {
+            let differs = actual.iter().zip(&expected).find(|(a, b)| a != b);
+            format!(
+                "view {index}: {} rows, {} by the log; first difference {differs:?}",
+                actual.len(),
+                expected.len()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Result<(), String> {
+    let expected: Vec<_> = oracle
+        .board(&oracle.pipeline.boards[board])
+        .iter()
+        .map(|place| (place.member.canonical(), place.score, place.tie))
+        .collect();
+    let query = Query::Top {
+        board: board as u16,
+        offset: 0,
+        n: 10_000,
+    };
+    let tops = states.iter().map(|state| match state.query(&query) {
+        Answer::Top(top) => top,
+        other => panic!("{other:?}"),
+    });
+    let page = merge_tops(tops.collect(), 0, 10_000);
+    let actual: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| (row.member.clone(), row.score, row.key.tie))
+        .collect();
+    check(actual == expected, || {
+        let differs = actual.iter().zip(&expected).find(|(a, b)| a != b);
+        format!(
+            "board {board} {:?}: {} members, {} by the log; first difference {differs:?}",
+            oracle.pipeline.boards[board],
+            actual.len(),
+            expected.len()
+        )
+    })
+}
