@@ -28,6 +28,9 @@ const FAILED: u32 = 3;
 /// How often the plane looks at its lanes. A core asks long before it needs.
 const TICK: Duration = Duration::from_millis(4);
 
+/// Pause after a segment could not be made: the core asks again at once.
+const FAILED_PAUSE: Duration = Duration::from_millis(250);
+
 /// The core's end: asks for segments, takes them.
 #[derive(Debug)]
 pub struct SegmentPort {
@@ -166,15 +169,23 @@ fn run(mut options: BackgroundOptions, stop: &AtomicBool) {
     crate::placement::confine(&options.cpus);
     let mut preparer = prepare::Preparer::new(options.uring);
     let mut watch = space::SpaceWatch::new(options.data_dir.clone(), options.free_bytes_min);
+    let mut failing = false;
     while !stop.load(Ordering::Relaxed) {
         let mut idle = true;
         for desk in &mut options.desks {
             let Some(sequence) = desk.wanted() else { continue };
             idle = false;
             let kind = match preparer.prepare(&desk.dir, sequence, options.segment_bytes) {
-                Ok(()) => READY,
+                Ok(()) => {
+                    failing = false;
+                    READY
+                }
                 Err(error) => {
-                    eprintln!("cannot prepare log segment {sequence}: {error}");
+                    // Said once: it is tried again until it works.
+                    if !failing {
+                        eprintln!("cannot prepare log segment {sequence}: {error}");
+                    }
+                    failing = true;
                     // Without a segment the shard would wait for ever: refuse until space is back.
                     watch.note_failure();
                     FAILED
@@ -184,7 +195,9 @@ fn run(mut options: BackgroundOptions, stop: &AtomicBool) {
         }
         // Ordering: Relaxed, a flag on its own.
         options.disk_full.store(watch.is_full(), Ordering::Relaxed);
-        if idle {
+        if failing {
+            std::thread::sleep(FAILED_PAUSE);
+        } else if idle {
             std::thread::sleep(TICK);
         }
     }

@@ -205,6 +205,12 @@ fn a_full_disk_refuses_new_events_and_loses_none() {
     assert_eq!(through, acked + 100);
     check_stored(&server, through, "with space again");
     server.assert_running();
+    let failures = server.said().matches("cannot prepare").count();
+    assert!(
+        failures <= 2,
+        "{failures} lines about one full disk:\n{}",
+        server.said()
+    );
     drop(client);
     server.stop();
     let server = start();
