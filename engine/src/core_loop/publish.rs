@@ -53,8 +53,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.queue_error(socket, error);
             // What follows leaves a gap until this one has come again, also where it repeats what
             // a shard may have: behind a later row an earlier one counts as a duplicate.
+            // What this connection has brought before is not asked for twice.
             if let Some(session) = self.connection(socket).and_then(|c| c.session.as_mut()) {
-                session.next_sequence = session.next_sequence.min(publish.first_sequence);
+                let due = publish.first_sequence.max(session.taken_through + 1);
+                session.next_sequence = session.next_sequence.min(due);
             }
             return Flow::Taken;
         }
@@ -139,6 +141,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let connection = self.connection_or_new(socket);
         connection.session = Some(Session {
             next_sequence: session.next_sequence.max(last_sequence + 1),
+            taken_through: session.taken_through.max(last_sequence),
             ..session.clone()
         });
         let publication = Publication {

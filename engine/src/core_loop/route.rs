@@ -97,7 +97,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 }
                 // Nothing is resumed at row 0: there the publication would be opened again.
                 if from == 0 && routed == Flow::Stalled {
-                    self.close_unrouted(socket);
+                    self.close_unrouted(socket, session);
                 }
                 return routed;
             }
@@ -115,10 +115,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
         Flow::Taken
     }
 
-    /// Takes a publication back of which nothing was routed.
-    fn close_unrouted(&mut self, socket: SocketId) {
+    /// Takes a publication back of which nothing was routed: its sequences are due again.
+    fn close_unrouted(&mut self, socket: SocketId, session: &Session) {
         if let Some(connection) = self.connection(socket) {
             connection.publications.pop_back();
+            connection.session = Some(session.clone());
         }
     }
 
