@@ -17,11 +17,8 @@ use super::cover::{Cover, Point};
 use super::model::generate::random_event;
 use super::model::random::Random;
 
-/// Events that may wait for their ack before the producer sends more.
-const UNACKED_MAX: usize = 120;
-
 /// Chunks under way to the engine before the client waits, as a socket's buffer makes it.
-const WINDOW_CHUNKS: usize = 100;
+const WINDOW_CHUNKS: usize = 200;
 
 pub(crate) struct Connection {
     pub(crate) pipe: SharedPipe,
@@ -63,6 +60,10 @@ pub(crate) struct Around<'a> {
     pub(crate) now_ms: i64,
     pub(crate) keys: u64,
     pub(crate) frame_rows_bytes: usize,
+    /// Most events of a usual frame.
+    pub(crate) frame_events_max: u64,
+    /// Events that may wait for their ack before a producer sends more.
+    pub(crate) unacked_max: usize,
     /// No mischief and nothing new: only what is open is brought to its end.
     pub(crate) calm: bool,
     pub(crate) any_failed: bool,
@@ -213,14 +214,15 @@ impl Producer {
         if around.calm && self.cursor > last {
             return;
         }
-        if self.cursor.saturating_sub(self.acked) as usize > UNACKED_MAX {
+        if self.cursor.saturating_sub(self.acked) as usize > around.unacked_max {
             if around.random.chance(2) {
                 self.cursor = self.acked + 1;
                 connection.rewound = true;
             }
             return;
         }
-        let most = if around.random.chance(30) { 60 } else { 8 };
+        let long = around.frame_events_max > 1 && around.random.chance(30);
+        let most = if long { 60 } else { around.frame_events_max };
         let count = 1 + around.random.below(most);
         if self.cursor <= last {
             self.send_again(around, count as usize);
@@ -555,9 +557,11 @@ impl Producer {
                 .refused
                 .is_none_or(|refused| error.sequence <= refused)
         {
-            connection.refused = Some(error.sequence);
+            // A retry from the first unacknowledged one is right whatever was refused first.
+            let from = error.sequence.min(self.acked + 1);
+            connection.refused = Some(from);
             connection.rewound = true;
-            self.cursor = self.cursor.min(error.sequence);
+            self.cursor = self.cursor.min(from);
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ fn from_env(name: &str) -> Option<u64> {
 }
 
 /// Seeds of the default run, over which every coverage point must be hit.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 800;
 
 #[test]
 fn every_seed_keeps_its_promises() {

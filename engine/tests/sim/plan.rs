@@ -78,6 +78,8 @@ pub(crate) struct Plan {
     pub(crate) keys: u64,
     /// Most bytes of rows in one frame.
     pub(crate) frame_rows_bytes: usize,
+    /// Frames of single events, all to one core: the replies that are due outnumber the credits.
+    pub(crate) many_frames: bool,
     /// Layout changes that are left.
     pub(crate) layouts: u32,
 }
@@ -123,13 +125,23 @@ impl Plan {
                 rates = rates.with(fault, *random.pick(&choices));
             }
         }
+        let many_frames = random.chance(12);
+        let mesh = MeshOptions {
+            request_slots: if many_frames {
+                2048
+            } else {
+                *random.pick(&[64, 64, 128, 512])
+            },
+            reply_slots: if many_frames {
+                64
+            } else {
+                *random.pick(&[64, 64, 256])
+            },
+        };
         Plan {
             pipeline: Arc::new(pipeline),
             shards: *random.pick(&SHARDS),
-            mesh: MeshOptions {
-                request_slots: *random.pick(&[64, 64, 128, 512]),
-                reply_slots: *random.pick(&[64, 64, 256]),
-            },
+            mesh,
             log,
             rates,
             finish_rate: *random.pick(&[65_536, 32_768, 12_000, 4_000]),
@@ -142,6 +154,7 @@ impl Plan {
             slow_sockets: random.chance(40),
             keys: *random.pick(&[3, 24, 200]),
             frame_rows_bytes: frame_blocks as usize * BLOCK_BYTES * 6 / 10,
+            many_frames,
             layouts: random.below(4) as u32,
         }
     }

@@ -139,6 +139,8 @@ impl Run<'_> {
             now_ms,
             keys: plan.keys,
             frame_rows_bytes: plan.frame_rows_bytes,
+            frame_events_max: if plan.many_frames { 1 } else { 8 },
+            unacked_max: if plan.many_frames { 400 } else { 120 },
             calm,
             any_failed,
             every_commit,
@@ -323,13 +325,19 @@ impl Run<'_> {
                 let slow = plan.slow_sockets && around.random.chance(50);
                 around.cover.add(Point::SlowSocket, u64::from(slow));
                 let pipe = producer.connect(&mut around, slow);
-                let core = around.random.below(engine.cores.len() as u64) as usize;
+                let cores = if plan.many_frames {
+                    1
+                } else {
+                    engine.cores.len() as u64
+                };
+                let core = around.random.below(cores) as usize;
                 let socket = engine.cores[core].net().connect(pipe);
                 around
                     .cover
                     .add(Point::SlotReused, u64::from(socket.generation > 0));
             } else if producer.is_ready() {
-                for _ in 0..around.random.below(4) {
+                let frames = if plan.many_frames { 30 } else { 4 };
+                for _ in 0..around.random.below(frames) {
                     producer.send(&mut around);
                 }
             }
