@@ -1,87 +1,24 @@
 //! Whatever a client sends, it gets an error that says what to do, nobody else is disturbed, and
 //! nothing acknowledged is lost.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::client::{Client, Reply, Wire};
 use common::http::Http;
 use common::random::{Random, seed};
+use common::readings::{FRAME_TIMEOUT_MS, Healthy, check_after_restart, good_row, start};
 use common::server::Server;
 use ringmill_shard::limits::FRAME_HEADER_BYTES;
-use ringmill_shard::schema::Schema;
-use ringmill_shard::value::Value;
 use ringmill_shard::wire::{
-    ErrorCode, ErrorReply, FrameHeader, Hello, header_offset, hello_offset,
+    Ack, ErrorCode, ErrorReply, FrameHeader, Hello, Level, encode_ack, header_offset, hello_offset,
 };
-
-const PIPELINE: &str = r#"ringmill = 1
-
-[stream.readings]
-key = "sensor"
-time = { field = "at", disorder = "1d", max_future = "1d", idle = "3650d" }
-durability = "commit"
-
-[stream.readings.fields]
-sensor = { id = 1, type = "u64" }
-at = { id = 2, type = "time" }
-value = { id = 3, type = "f64" }
-label = { id = 4, type = "text(8)" }
-good = { id = 5, type = "bool" }
-note = { id = 6, type = "text(4)", optional = true }
-
-[view.by_label]
-from = "readings"
-group = ["label"]
-window = { kind = "tumbling", size = "1h", late = "0s", keep = "2d" }
-
-[view.by_label.columns]
-readings = "count()"
-total = "sum(value)"
-
-[board.sensors]
-from = "readings"
-member = "sensor"
-score = "best(value) desc"
-ties = "first-to-reach"
-"#;
 
 /// What the format page tells clients to do about each error.
 const WIRE_PAGE: &str = include_str!("../../docs/formats/wire.md");
-const AT_MS: i64 = 1_767_225_600_000;
-const FRAME_TIMEOUT_MS: u64 = 3_000;
-
-fn start(dir: &Path, more: &[&str]) -> Server {
-    let pipeline = dir.join("readings.toml");
-    std::fs::write(&pipeline, PIPELINE).unwrap();
-    let timeout = format!("{FRAME_TIMEOUT_MS}ms");
-    let args = [&["--frame-timeout", &timeout], more].concat();
-    Server::start(&pipeline, &dir.join("data"), &args)
-}
-
-fn good_row(schema: &Schema, sensor: u64) -> Vec<u8> {
-    let mut row = vec![0; schema.row_len()];
-    let cells = [
-        ("sensor", Value::U64(sensor)),
-        ("at", Value::Time(AT_MS)),
-        ("value", Value::F64(1.5)),
-        ("label", Value::Text("indoor")),
-        ("good", Value::Bool(true)),
-        ("note", Value::Null),
-    ];
-    for (name, value) in cells {
-        schema
-            .set(&mut row, schema.field(name).unwrap(), &value)
-            .unwrap();
-    }
-    row
-}
-
 /// The last column of the page's table of errors.
 fn what_to_do(code: ErrorCode) -> &'static str {
     let begins = format!("| {} | {} |", code.code(), code.name());
@@ -98,50 +35,6 @@ fn says(error: &ErrorReply, part: &str) {
         error.message.ends_with(remedy),
         "no {remedy:?} at the end of {error:?}"
     );
-}
-
-/// A client that publishes all the while and must never notice anything.
-struct Healthy {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Healthy {
-    fn start(server: &Server) -> Healthy {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let address = server.listen;
-        let thread = std::thread::spawn(move || {
-            let mut client = Client::hello(address, "healthy", 0);
-            let mut acked = 0;
-            while !stopped.load(Ordering::SeqCst) {
-                let row = good_row(client.schema(), acked % 50);
-                let ack = client.publish(acked + 1, &row.repeat(3));
-                assert_eq!(ack.rejected, 0, "{ack:?}");
-                acked = ack.sequence;
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            acked
-        });
-        Healthy { stop, thread }
-    }
-
-    /// Ends it; returns its acknowledged events.
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().unwrap()
-    }
-}
-
-/// What is acknowledged is there after a restart, as many times as it was acknowledged: once.
-fn check_after_restart(server: Server, dir: &Path, more: &[&str], acked: u64) {
-    server.stop();
-    let server = start(dir, more);
-    let body = Http::new(server.http).get("/v1/producers/healthy").ok();
-    assert!(acked > 0);
-    assert_eq!(body["accepted"], acked, "{body}");
-    assert_eq!(body["last_sequence"], acked, "{body}");
-    server.stop();
 }
 
 #[test]
@@ -188,85 +81,40 @@ fn seal(frame: &mut [u8], change: impl FnOnce(&mut FrameHeader)) {
 }
 
 fn bad_headers(server: &Server) {
-    let at = |frame: &mut Vec<u8>, offset, bytes: &[u8]| put(frame, offset, bytes);
-    damaged(
-        server,
-        |f| at(f, header_offset::MAGIC, b"GET "),
-        ErrorCode::BadMagic,
-        "RMW1",
-    );
-    damaged(
-        server,
-        |f| at(f, header_offset::MAGIC, b"RMW2"),
-        ErrorCode::BadVersion,
-        "version 2",
-    );
-    damaged(
-        server,
-        |f| at(f, header_offset::FLAGS, &[1]),
-        ErrorCode::BadVersion,
-        "flags",
-    );
-    damaged(
-        server,
-        |f| at(f, header_offset::KIND, &[0x55]),
-        ErrorCode::UnknownKind,
-        "0x55",
-    );
-    let length = header_offset::PAYLOAD_BYTES;
-    damaged(
-        server,
-        |f| at(f, length, &u32::MAX.to_le_bytes()),
-        ErrorCode::BadLength,
-        "524288",
-    );
-    damaged(
-        server,
-        |f| at(f, length, &9u32.to_le_bytes()),
-        ErrorCode::BadLength,
-        "9 bytes",
-    );
-    let count = header_offset::COUNT;
-    damaged(
-        server,
-        |f| at(f, count, &0u32.to_le_bytes()),
-        ErrorCode::BadCount,
-        "0 events",
-    );
-    let many = u32::MAX.to_le_bytes();
-    damaged(
-        server,
-        |f| at(f, count, &many),
-        ErrorCode::BadCount,
-        "4294967295",
-    );
-    damaged(
-        server,
-        |f| at(f, count, &7u32.to_le_bytes()),
-        ErrorCode::BadCount,
-        "7 rows",
-    );
-    damaged(
-        server,
-        |f| *f.last_mut().unwrap() ^= 1,
-        ErrorCode::BadChecksum,
-        "checksum",
-    );
-    damaged(
-        server,
-        |f| f[header_offset::CHECKSUM] ^= 1,
-        ErrorCode::BadChecksum,
-        "checksum",
-    );
-    // A frame that only servers send.
+    use ErrorCode::{BadCount, BadLength, BadMagic, BadVersion, UnknownKind};
+    use header_offset::{COUNT, FLAGS, KIND, MAGIC, PAYLOAD_BYTES};
+    let (most, none) = (u32::MAX.to_le_bytes(), 0u32.to_le_bytes());
+    let (seven, nine) = (7u32.to_le_bytes(), 9u32.to_le_bytes());
+    let cases: [(usize, &[u8], ErrorCode, &str); 9] = [
+        (MAGIC, b"GET ", BadMagic, "RMW1"),
+        (MAGIC, b"RMW2", BadVersion, "version 2"),
+        (FLAGS, &[1], BadVersion, "flags"),
+        (KIND, &[0x55], UnknownKind, "0x55"),
+        (PAYLOAD_BYTES, &most, BadLength, "524288"),
+        (PAYLOAD_BYTES, &nine, BadLength, "9 bytes"),
+        (COUNT, &none, BadCount, "0 events"),
+        (COUNT, &most, BadCount, "4294967295"),
+        (COUNT, &seven, BadCount, "7 rows"),
+    ];
+    for (offset, bytes, code, part) in cases {
+        damaged(server, |f| put(f, offset, bytes), code, part);
+    }
+    let sealed_wrongly = |f: &mut Vec<u8>| f[header_offset::CHECKSUM] ^= 1;
+    damaged(server, sealed_wrongly, ErrorCode::BadChecksum, "checksum");
+    let other_payload = |f: &mut Vec<u8>| *f.last_mut().unwrap() ^= 1;
+    damaged(server, other_payload, ErrorCode::BadChecksum, "checksum");
+    frame_of_a_server(server);
+}
+
+fn frame_of_a_server(server: &Server) {
     let mut wire = Wire::connect(server.listen);
     let mut ack = [0; FRAME_HEADER_BYTES];
-    let safe = ringmill_shard::wire::Ack {
+    let safe = Ack {
         sequence: 1,
-        level: ringmill_shard::wire::Level::Commit,
+        level: Level::Commit,
         rejected: 0,
     };
-    ringmill_shard::wire::encode_ack(&mut ack, &safe);
+    encode_ack(&mut ack, &safe);
     wire.send(&ack).unwrap();
     says(&wire.expect_end(ErrorCode::UnknownKind), "server only");
 }

@@ -1,6 +1,8 @@
 //! Real departures over HTTP and over the native protocol: every window and both boards equal a
 //! plain computation from the lines of the file.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

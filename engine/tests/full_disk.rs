@@ -2,6 +2,8 @@
 //! goes on as soon as there is space. On a small filesystem of its own, for which the test needs
 //! the right to mount.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs::File;

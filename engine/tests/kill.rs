@@ -2,9 +2,11 @@
 //!
 //! `RINGMILL_KILLS=100` makes so many runs; `RINGMILL_SEED` repeats one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -65,7 +67,7 @@ fn one_run(random: &mut Random, run: u64, context: &str) -> u64 {
     let mut expected = Expected::default();
     let mut shards_before = 1;
     for round in 0..=ROUNDS {
-        let shards = if run % 2 == 0 {
+        let shards = if run.is_multiple_of(2) {
             1
         } else {
             random.between(1, 3)
@@ -87,7 +89,7 @@ fn one_run(random: &mut Random, run: u64, context: &str) -> u64 {
     expected.events
 }
 
-fn start(pipeline: &PathBuf, data: &Path, shards: u64) -> Server {
+fn start(pipeline: &Path, data: &Path, shards: u64) -> Server {
     Server::start(pipeline, data, &["--shards", &shards.to_string()])
 }
 

@@ -1,5 +1,7 @@
 //! One store under 1, 3 and 2 shards: the same answers, and a retry of an old event stays a retry.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::client::Client;

@@ -7,6 +7,7 @@ pub mod confine;
 pub mod http;
 pub mod hunt;
 pub mod random;
+pub mod readings;
 pub mod server;
 
 use std::time::{Duration, Instant};
@@ -28,6 +29,11 @@ pub fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 /// A directory on the filesystem of the build, where direct I/O works.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// Whether the environment asks to leave out what needs io_uring; servers then run without it.
+pub fn skip_uring() -> bool {
+    std::env::var("RINGMILL_SKIP_URING").is_ok_and(|value| value == "1")
 }
 
 /// A number of the environment, for longer runs.

@@ -68,6 +68,9 @@ pub fn serve(pipeline: &Path, data: &Path, more: &[&str]) -> Command {
         "--segment-mib",
         "4",
     ]);
+    if super::skip_uring() && !more.contains(&"--backend") {
+        command.args(["--backend", "posix"]);
+    }
     command.args(more);
     command
 }

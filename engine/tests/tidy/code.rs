@@ -26,8 +26,7 @@ const UNSAFE_HOMES: [&str; 15] = [
 const FILE_LINES_MAX: usize = 500;
 
 /// Files above it, and the length that they must not pass. Numbers here only ever fall.
-const LONG_FILES: [(&str, usize); 7] = [
-    ("engine/tests/bad_input.rs", 591),
+const LONG_FILES: [(&str, usize); 6] = [
     ("shard/src/rank.rs", 756),
     ("shard/src/state.rs", 561),
     ("shard/tests/model_traps.rs", 606),
@@ -40,11 +39,10 @@ const LONG_FILES: [(&str, usize); 7] = [
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Functions above it, and the length that they must not pass. Numbers here only ever fall.
-const LONG_FUNCTIONS: [(&str, &str, usize); 7] = [
+const LONG_FUNCTIONS: [(&str, &str, usize); 6] = [
     ("engine/src/control.rs", "serve", 72),
     ("engine/src/control/driver/send.rs", "send_read", 77),
     ("engine/src/serve.rs", "spawn", 73),
-    ("engine/tests/bad_input.rs", "bad_headers", 83),
     ("loadgen/src/report/document.rs", "of", 72),
     ("shard/src/pipeline/fit.rs", "describe", 76),
     ("shard/tests/model_cost.rs", "cost_of_a_batch", 91),
