@@ -61,12 +61,21 @@ pub fn segment_lane(dir: &Path, segment_bytes: u64) -> (SegmentPort, SegmentDesk
         segment_bytes,
         asked: false,
     };
-    (port, SegmentDesk { wants: wants_out, ready: ready_in, dir })
+    (
+        port,
+        SegmentDesk {
+            wants: wants_out,
+            ready: ready_in,
+            dir,
+        },
+    )
 }
 
 fn put_sequence(lane: &mut Producer, kind: u32, sequence: u64) {
     // One request is under way at a time, so both lanes always have room for one record.
-    let body = lane.reserve(kind, 8).expect("invariant: one record at a time");
+    let body = lane
+        .reserve(kind, 8)
+        .expect("invariant: one record at a time");
     body.copy_from_slice(&sequence.to_le_bytes());
     lane.commit();
     lane.publish();
@@ -173,7 +182,9 @@ fn run(mut options: BackgroundOptions, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut idle = true;
         for desk in &mut options.desks {
-            let Some(sequence) = desk.wanted() else { continue };
+            let Some(sequence) = desk.wanted() else {
+                continue;
+            };
             idle = false;
             let kind = match preparer.prepare(&desk.dir, sequence, options.segment_bytes) {
                 Ok(()) => {

@@ -29,8 +29,10 @@ pub fn load(file: &Path) -> Result<(Pipeline, String), String> {
     match Pipeline::parse(&text) {
         Ok(pipeline) => Ok((pipeline, text)),
         Err(problems) => {
-            let lines: Vec<String> =
-                problems.iter().map(|problem| format!("{name}: {problem}")).collect();
+            let lines: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("{name}: {problem}"))
+                .collect();
             let count = lines.len();
             let noun = if count == 1 { "problem" } else { "problems" };
             Err(format!("{}\n{name}: {count} {noun}", lines.join("\n")))

@@ -81,7 +81,12 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7401")]
     pub http: SocketAddr,
     /// Pin one shard to each of these CPUs.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "shards")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        conflicts_with = "shards"
+    )]
     pub cpus: Vec<usize>,
     /// Start so many shards without pinning them, for shared machines and tests.
     #[arg(long, value_name = "N")]
@@ -187,7 +192,9 @@ impl FromStr for SpinArg {
 fn frame_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration_ms(text) {
         Ok(ms @ 1..) => Ok(Duration::from_millis(ms as u64)),
-        _ => Err(format!("`{text}` is no time for a frame: give one such as 30s or 500ms")),
+        _ => Err(format!(
+            "`{text}` is no time for a frame: give one such as 30s or 500ms"
+        )),
     }
 }
 

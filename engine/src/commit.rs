@@ -102,7 +102,12 @@ mod tests {
     use super::*;
 
     fn tell(ticket: u64) -> Waiter {
-        let tell = ProducerTell { ticket, last_sequence: 0, complete_through: 0, epoch: 0 };
+        let tell = ProducerTell {
+            ticket,
+            last_sequence: 0,
+            complete_through: 0,
+            epoch: 0,
+        };
         Waiter::Tell { peer: 0, tell }
     }
 

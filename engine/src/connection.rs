@@ -170,7 +170,8 @@ impl Connection {
 
     /// The number that the next publication will have.
     pub fn next_number(&self) -> u16 {
-        self.front_number.wrapping_add(self.publications.len() as u16)
+        self.front_number
+            .wrapping_add(self.publications.len() as u16)
     }
 
     /// The publication with this number, if it still waits.
@@ -211,7 +212,10 @@ impl Ticket {
     pub fn unpack(ticket: u64) -> Ticket {
         let index = (ticket >> 40) as u32;
         let generation = (ticket >> 16) as u32 & 0x00FF_FFFF;
-        Ticket { socket: SocketId { index, generation }, number: ticket as u16 }
+        Ticket {
+            socket: SocketId { index, generation },
+            number: ticket as u16,
+        }
     }
 }
 
@@ -219,11 +223,17 @@ impl Ticket {
 mod tests {
     use super::*;
 
-    const SOCKET: SocketId = SocketId { index: 0x12_3456, generation: 0xAB_CDEF };
+    const SOCKET: SocketId = SocketId {
+        index: 0x12_3456,
+        generation: 0xAB_CDEF,
+    };
 
     #[test]
     fn a_ticket_survives_packing() {
-        let ticket = Ticket { socket: SOCKET, number: 0xFEDC };
+        let ticket = Ticket {
+            socket: SOCKET,
+            number: 0xFEDC,
+        };
         assert_eq!(Ticket::unpack(ticket.pack()), ticket);
     }
 
@@ -232,7 +242,11 @@ mod tests {
         let mut connection = Connection::new(SOCKET, 0);
         connection.front_number = u16::MAX;
         for count in 1..=3 {
-            connection.publications.push_back(Publication { count, parts: 1, ..Default::default() });
+            connection.publications.push_back(Publication {
+                count,
+                parts: 1,
+                ..Default::default()
+            });
         }
         assert_eq!(connection.next_number(), 2);
         connection.publication(0).expect("second").parts = 0;
@@ -241,6 +255,9 @@ mod tests {
         assert_eq!(connection.pop_safe().map(|p| p.count), Some(1));
         assert_eq!(connection.pop_safe().map(|p| p.count), Some(2));
         assert!(connection.pop_safe().is_none());
-        assert!(connection.publication(u16::MAX).is_none(), "gone numbers are not found");
+        assert!(
+            connection.publication(u16::MAX).is_none(),
+            "gone numbers are not found"
+        );
     }
 }

@@ -73,7 +73,11 @@ pub struct ShardFlags {
 impl ShardFlags {
     /// The flags of `shard`: its place in `failed`, and the `disk_full` of the whole store.
     pub fn new(failed: Arc<[AtomicBool]>, shard: usize, disk_full: Arc<AtomicBool>) -> ShardFlags {
-        ShardFlags { failed, shard, disk_full }
+        ShardFlags {
+            failed,
+            shard,
+            disk_full,
+        }
     }
 
     /// Whether the log has failed: the shard takes no more writes.
@@ -198,7 +202,12 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
         let me = parts.ports.me;
         let shards = parts.ports.control();
         let now = parts.clock.mono_ns();
-        let streams = parts.pipeline.streams.iter().map(|_| StreamClock::new(shards, now)).collect();
+        let streams = parts
+            .pipeline
+            .streams
+            .iter()
+            .map(|_| StreamClock::new(shards, now))
+            .collect();
         let router = route::Router::new(&parts.pipeline, shards);
         let core = Core {
             me,
@@ -240,7 +249,11 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             floor: parts.floor,
             flags: parts.flags,
         };
-        CoreLoop { net, core, events: Vec::new() }
+        CoreLoop {
+            net,
+            core,
+            events: Vec::new(),
+        }
     }
 
     /// Sets how long a frame may take from its first byte to its last.
@@ -387,7 +400,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.adopt(net, fd);
             return;
         }
-        let lane = self.ports.requests_out[core].as_mut().expect("invariant: a lane to each peer");
+        let lane = self.ports.requests_out[core]
+            .as_mut()
+            .expect("invariant: a lane to each peer");
         match lane.reserve(request::ADOPT, Adopt::BYTES) {
             Some(body) => {
                 Adopt { fd: fd.as_raw_fd() }.write(body);

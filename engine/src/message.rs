@@ -235,7 +235,12 @@ impl AckReply {
             .put(self.accepted.to_le_bytes())
             .put(self.rejected.to_le_bytes())
             .put(self.reject_sequence.to_le_bytes())
-            .put([self.reject_reason, self.reject_field, self.status as u8, self.level])
+            .put([
+                self.reject_reason,
+                self.reject_field,
+                self.status as u8,
+                self.level,
+            ])
             .put(self.duplicates.to_le_bytes())
             .put(self.spent.apply_ns.to_le_bytes())
             .put(self.spent.batch_ns.to_le_bytes())
@@ -366,7 +371,10 @@ impl WatermarkNote {
     /// Reads a note.
     pub fn read(body: &[u8]) -> WatermarkNote {
         let mut take = Take::new(body);
-        WatermarkNote { watermark_ms: i64::from_le_bytes(take.take()), stream: take.u16() }
+        WatermarkNote {
+            watermark_ms: i64::from_le_bytes(take.take()),
+            stream: take.u16(),
+        }
     }
 }
 
@@ -388,7 +396,9 @@ impl Adopt {
 
     /// Reads a record.
     pub fn read(body: &[u8]) -> Adopt {
-        Adopt { fd: i32::from_le_bytes(Take::new(body).take()) }
+        Adopt {
+            fd: i32::from_le_bytes(Take::new(body).take()),
+        }
     }
 }
 
@@ -407,13 +417,19 @@ impl AnswerHeader {
 
     /// Writes the header to the start of `body`.
     pub fn write(&self, body: &mut [u8]) {
-        Put::new(body).put(self.ticket.to_le_bytes()).put([u8::from(self.last)]).put([0; 7]);
+        Put::new(body)
+            .put(self.ticket.to_le_bytes())
+            .put([u8::from(self.last)])
+            .put([0; 7]);
     }
 
     /// Reads the header and the piece behind it.
     pub fn read(body: &[u8]) -> (AnswerHeader, &[u8]) {
         let mut take = Take::new(body);
-        let header = AnswerHeader { ticket: take.u64(), last: take.u8() != 0 };
+        let header = AnswerHeader {
+            ticket: take.u64(),
+            last: take.u8() != 0,
+        };
         (header, &body[Self::BYTES..])
     }
 }
@@ -457,21 +473,41 @@ mod tests {
             status: AckStatus::Fenced,
             level: 3,
             duplicates: 9,
-            spent: OwnerTimes { apply_ns: 1, batch_ns: 2, write_ns: 3, sync_ns: 4 },
+            spent: OwnerTimes {
+                apply_ns: 1,
+                batch_ns: 2,
+                write_ns: 3,
+                sync_ns: 4,
+            },
         };
         ack.write(&mut body);
         assert_eq!(AckReply::read(&body), ack);
 
-        let ask = ProducerAsk { ticket: 1, producer: 2, epoch: 3 };
+        let ask = ProducerAsk {
+            ticket: 1,
+            producer: 2,
+            epoch: 3,
+        };
         ask.write(&mut body);
         body[ProducerAsk::BYTES..ProducerAsk::BYTES + 4].copy_from_slice(b"shop");
-        assert_eq!(ProducerAsk::read(&body[..ProducerAsk::BYTES + 4]), (ask, "shop"));
+        assert_eq!(
+            ProducerAsk::read(&body[..ProducerAsk::BYTES + 4]),
+            (ask, "shop")
+        );
 
-        let tell = ProducerTell { ticket: 1, last_sequence: 2, complete_through: 1, epoch: 3 };
+        let tell = ProducerTell {
+            ticket: 1,
+            last_sequence: 2,
+            complete_through: 1,
+            epoch: 3,
+        };
         tell.write(&mut body);
         assert_eq!(ProducerTell::read(&body), tell);
 
-        let note = WatermarkNote { stream: 1, watermark_ms: -2 };
+        let note = WatermarkNote {
+            stream: 1,
+            watermark_ms: -2,
+        };
         note.write(&mut body);
         assert_eq!(WatermarkNote::read(&body), note);
 
@@ -479,7 +515,10 @@ mod tests {
         adopt.write(&mut body);
         assert_eq!(Adopt::read(&body), adopt);
 
-        let answer = AnswerHeader { ticket: 9, last: true };
+        let answer = AnswerHeader {
+            ticket: 9,
+            last: true,
+        };
         answer.write(&mut body);
         assert_eq!(AnswerHeader::read(&body).0, answer);
     }

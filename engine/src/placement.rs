@@ -5,8 +5,11 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// CPUs that this process may use, in order.
 pub fn allowed_cpus() -> Vec<usize> {
-    let mut cpus: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let mut cpus: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
     cpus.sort_unstable();
     cpus
 }
@@ -33,8 +36,16 @@ pub fn confine(cpus: &[usize]) {
 
 /// The CPUs for everything that is not a shard: all but the shards', or all if none is left.
 pub fn background_cpus(allowed: &[usize], shards: &[usize]) -> Vec<usize> {
-    let rest: Vec<usize> = allowed.iter().copied().filter(|cpu| !shards.contains(cpu)).collect();
-    if rest.is_empty() { allowed.to_vec() } else { rest }
+    let rest: Vec<usize> = allowed
+        .iter()
+        .copied()
+        .filter(|cpu| !shards.contains(cpu))
+        .collect();
+    if rest.is_empty() {
+        allowed.to_vec()
+    } else {
+        rest
+    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,11 @@ pub fn run(args: &ServeArgs) -> i32 {
         Ok(()) => EXIT_OK,
         Err(error) => {
             eprintln!("ringmill: {error}");
-            if error.is_usage() { EXIT_USAGE } else { EXIT_FAILED }
+            if error.is_usage() {
+                EXIT_USAGE
+            } else {
+                EXIT_FAILED
+            }
         }
     }
 }
@@ -73,7 +77,11 @@ fn shard_cpus(args: &ServeArgs) -> Result<Vec<Option<usize>>, ServeError> {
     Ok(vec![None; shards])
 }
 
-fn check_address(name: &'static str, address: SocketAddr, args: &ServeArgs) -> Result<(), ServeError> {
+fn check_address(
+    name: &'static str,
+    address: SocketAddr,
+    args: &ServeArgs,
+) -> Result<(), ServeError> {
     if address.ip().is_loopback() || args.allow_remote {
         return Ok(());
     }
@@ -85,7 +93,11 @@ fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, ServeE
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    bound.map_err(|source| ServeError::Listen { name, address, source })
+    bound.map_err(|source| ServeError::Listen {
+        name,
+        address,
+        source,
+    })
 }
 
 fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
@@ -95,7 +107,10 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     let (mut pipeline, text) = check::load(&args.pipeline).map_err(ServeError::Pipeline)?;
     if let Some(level) = args.durability {
         let durability = durability(level);
-        pipeline.streams.iter_mut().for_each(|stream| stream.durability = durability);
+        pipeline
+            .streams
+            .iter_mut()
+            .for_each(|stream| stream.durability = durability);
     }
     let pipeline = Arc::new(pipeline);
     raise_limits();
@@ -150,7 +165,10 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
         recovered.events,
         recovered.recovery_ms,
     );
-    eprintln!("started in {} ms; stop with SIGTERM or Ctrl-C", started.elapsed().as_millis());
+    eprintln!(
+        "started in {} ms; stop with SIGTERM or Ctrl-C",
+        started.elapsed().as_millis()
+    );
     engine.join_shards();
     shutdown.mark_stopped();
     match control.join() {
@@ -164,7 +182,9 @@ fn durability(level: Level) -> Durability {
     match level {
         Level::Memory => Durability::Memory,
         Level::Written => Durability::Written,
-        Level::Interval(every) => Durability::Interval { ms: every.as_millis() as u64 },
+        Level::Interval(every) => Durability::Interval {
+            ms: every.as_millis() as u64,
+        },
         Level::Commit => Durability::Commit,
     }
 }
@@ -204,7 +224,10 @@ fn run_info(facts: &ServeFacts, cpus: &[Option<usize>], probe: &ProbeReport) -> 
         shards: facts.shards,
         cpus: cpus.to_vec(),
         spin: facts.spin.clone(),
-        durability: facts.durability.clone().unwrap_or_else(|| "by stream".to_owned()),
+        durability: facts
+            .durability
+            .clone()
+            .unwrap_or_else(|| "by stream".to_owned()),
         floor: facts.floor.clone(),
     }
 }
@@ -231,7 +254,10 @@ fn probe(args: &ServeArgs, cpus: &[Option<usize>]) -> Result<ProbeReport, ServeE
         || "from the stored verdict".to_owned(),
         |because| format!("measured: {because}"),
     );
-    eprintln!("flush by {} ({because})", report.chosen.name(report.backend));
+    eprintln!(
+        "flush by {} ({because})",
+        report.chosen.name(report.backend)
+    );
     for way in &report.ways {
         eprintln!(
             "  {:<16} p50 {} us  p99 {} us  ({} frames)",
@@ -250,7 +276,10 @@ fn raise_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     for resource in [Resource::Nofile, Resource::Memlock] {
         let limit = getrlimit(resource);
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         // Refused only if another thread lowered the hard limit meanwhile.
         let _ = setrlimit(resource, raised);
     }

@@ -65,7 +65,9 @@ impl Preparer {
             }
         }
         let mut disk = PosixDisk::new();
-        prepare_segment(&mut disk, dir, sequence, bytes).map(drop).map_err(io::Error::other)
+        prepare_segment(&mut disk, dir, sequence, bytes)
+            .map(drop)
+            .map_err(io::Error::other)
     }
 }
 

@@ -16,7 +16,12 @@ pub(super) struct SpaceWatch {
 
 impl SpaceWatch {
     pub(super) fn new(dir: PathBuf, free_bytes_min: u64) -> SpaceWatch {
-        SpaceWatch { dir, free_bytes_min, next: Instant::now(), full: false }
+        SpaceWatch {
+            dir,
+            free_bytes_min,
+            next: Instant::now(),
+            full: false,
+        }
     }
 
     /// A segment could not be made: whatever the filesystem says it has left is not enough.

@@ -3,9 +3,9 @@
 //! Log position, dedupe and effect are one step: what is admitted is appended and applied at once,
 //! or nothing happens at all.
 
+use ringmill_shard::dedupe::Admission;
 use ringmill_shard::entry::{self, EventBatch, ProducerId};
 use ringmill_shard::pipeline::Durability;
-use ringmill_shard::dedupe::Admission;
 use ringmill_shard::wire::Level;
 use ringmill_storage::disk::Disk;
 
@@ -109,8 +109,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     fn all_duplicate(&mut self, batch: &EventBatch<'_>) -> Done {
-        self.metrics.add(Counter::EventsDuplicate, u64::from(batch.count));
-        self.state.count_duplicates(usize::from(batch.stream), batch.producer, batch.count);
+        self.metrics
+            .add(Counter::EventsDuplicate, u64::from(batch.count));
+        self.state
+            .count_duplicates(usize::from(batch.stream), batch.producer, batch.count);
         Done {
             lsn: self.appended(),
             accepted: 0,
@@ -134,13 +136,17 @@ impl<D: Disk, C: Clock> Core<D, C> {
         self.state.apply(batch, lsn, &mut self.outcome);
         if duplicates > 0 {
             let stream = usize::from(batch.stream);
-            self.state.count_duplicates(stream, batch.producer, duplicates);
+            self.state
+                .count_duplicates(stream, batch.producer, duplicates);
         }
         self.note_applied(usize::from(batch.stream));
         let outcome = &self.outcome;
-        self.metrics.add(Counter::EventsAccepted, u64::from(outcome.accepted));
-        self.metrics.add(Counter::EventsRejected, u64::from(outcome.rejected));
-        self.metrics.add(Counter::EventsDuplicate, u64::from(duplicates));
+        self.metrics
+            .add(Counter::EventsAccepted, u64::from(outcome.accepted));
+        self.metrics
+            .add(Counter::EventsRejected, u64::from(outcome.rejected));
+        self.metrics
+            .add(Counter::EventsDuplicate, u64::from(duplicates));
         Stored::Done(Done {
             lsn,
             accepted: outcome.accepted,
@@ -263,7 +269,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Takes prepared segments in, and asks for more ahead of need.
     fn take_segments(&mut self) {
-        let Some(port) = &mut self.segments else { return };
+        let Some(port) = &mut self.segments else {
+            return;
+        };
         if let Some(segment) = port.take()
             && let Err(error) = self.log.supply(segment)
         {

@@ -14,7 +14,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     /// Counts the turn. Levels and processor time are looked at only now and then: they cost a
     /// system call or a walk.
     pub(super) fn end_turn(&mut self, net: NetCounters, busy: bool) {
-        self.pending_peak = self.pending_peak.max(self.durable.len() + self.written.len());
+        self.pending_peak = self
+            .pending_peak
+            .max(self.durable.len() + self.written.len());
         let metrics = &self.metrics;
         metrics.add(Counter::Turns, 1);
         if !busy {
@@ -43,7 +45,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn measure_levels(&self) {
         let open = self.connections.iter().flatten().count();
         self.metrics.set(Counter::Connections, open as u64);
-        self.metrics.set(Counter::PendingRepliesPeak, self.pending_peak as u64);
+        self.metrics
+            .set(Counter::PendingRepliesPeak, self.pending_peak as u64);
         let lanes = || self.ports.requests_out.iter().flatten();
         let slots = lanes().map(Producer::slots).max().unwrap_or(0);
         self.metrics.set(Counter::LaneSlots, slots as u64);

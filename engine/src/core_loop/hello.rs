@@ -47,7 +47,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     /// Takes a Hello in. The frame stalls until every shard could be asked and has answered, so
     /// nothing that follows it is read before.
     pub(super) fn on_hello(&mut self, socket: SocketId, frame: &Frame<'_>) -> Flow {
-        let Some(connection) = self.connection(socket) else { return Flow::Over };
+        let Some(connection) = self.connection(socket) else {
+            return Flow::Over;
+        };
         if connection.greeting.is_some() {
             return Flow::Stalled;
         }
@@ -75,7 +77,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
             credited.push(shard);
         }
         let ticket = Ticket { socket, number: 0 }.pack();
-        let ask = ProducerAsk { ticket, producer: producer.0, epoch: hello.epoch };
+        let ask = ProducerAsk {
+            ticket,
+            producer: producer.0,
+            epoch: hello.epoch,
+        };
         let Some(tell) = self.look_up(self.me, &ask, hello.name) else {
             for shard in credited {
                 self.ports.give_credit(shard);
@@ -167,8 +173,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
     /// A shard's answer has come and is durable there.
     pub(super) fn on_tell(&mut self, socket: SocketId, tell: &ProducerTell) {
         let shards = self.shards;
-        let Some(connection) = self.connection(socket) else { return };
-        let Some(greeting) = &mut connection.greeting else { return };
+        let Some(connection) = self.connection(socket) else {
+            return;
+        };
+        let Some(greeting) = &mut connection.greeting else {
+            return;
+        };
         let is_first = greeting.missing == shards;
         greeting.missing -= 1;
         if tell.epoch > greeting.epoch_seen {
@@ -188,8 +198,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     fn finish_greeting(&mut self, socket: SocketId) {
-        let Some(connection) = self.connection(socket) else { return };
-        let Some(greeting) = connection.greeting.take() else { return };
+        let Some(connection) = self.connection(socket) else {
+            return;
+        };
+        let Some(greeting) = connection.greeting.take() else {
+            return;
+        };
         if greeting.epoch != 0 && greeting.epoch < greeting.epoch_seen {
             let message = format!(
                 "epoch {} is older than {} of this producer",

@@ -50,7 +50,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     pub(super) fn drain_replies(&mut self) -> bool {
         let mut busy = false;
         for peer in 0..self.ports.peers() {
-            let Some(mut lane) = self.ports.replies_in[peer].take() else { continue };
+            let Some(mut lane) = self.ports.replies_in[peer].take() else {
+                continue;
+            };
             while let Some(record) = lane.peek() {
                 busy = true;
                 match record.kind {
@@ -79,7 +81,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     pub(super) fn drain_requests(&mut self, net: &mut impl Net) -> bool {
         let mut busy = false;
         for peer in 0..self.ports.peers() {
-            let Some(mut lane) = self.ports.requests_in[peer].take() else { continue };
+            let Some(mut lane) = self.ports.requests_in[peer].take() else {
+                continue;
+            };
             for _ in 0..RECORDS_PER_TURN_MAX {
                 let Some(record) = lane.peek() else { break };
                 if self.on_request(net, peer, record.kind, record.body) == Took::Stalled {
@@ -99,7 +103,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
             request::SUB_BATCH => return self.on_sub_batch(peer, body),
             request::PRODUCER_ASK => {
                 let (ask, name) = ProducerAsk::read(body);
-                let Some(tell) = self.look_up(peer, &ask, name) else { return Took::Stalled };
+                let Some(tell) = self.look_up(peer, &ask, name) else {
+                    return Took::Stalled;
+                };
                 let lsn = self.appended();
                 self.wait_durable(lsn, Waiter::Tell { peer, tell });
             }
@@ -112,7 +118,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             request::DELTA => {
                 let (delta, _) = Delta::decode(body).expect("invariant: a shard encoded it");
                 let applied = self.state.apply_delta(&delta);
-                debug_assert!(applied, "a delta came to a shard that does not own its member");
+                debug_assert!(
+                    applied,
+                    "a delta came to a shard that does not own its member"
+                );
             }
             request::ADOPT => {
                 let fd = Adopt::read(body).fd;
@@ -127,7 +136,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn on_sub_batch(&mut self, peer: usize, body: &[u8]) -> Took {
         let (header, offsets, rows) = SubBatchHeader::read(body);
         let stage = &self.metrics.stages[Stage::Hop as usize];
-        stage.record_n(self.turn_ns.saturating_sub(header.sent_ns), u64::from(header.count));
+        stage.record_n(
+            self.turn_ns.saturating_sub(header.sent_ns),
+            u64::from(header.count),
+        );
         let producer = ProducerId(header.producer);
         let refused = if self.flags.failed() {
             Some(AckStatus::Unknown)
@@ -181,14 +193,26 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 ..OwnerTimes::default()
             },
         };
-        self.wait_for(level, done.lsn, Waiter::SubBatch { peer, reply, applied_ns });
+        self.wait_for(
+            level,
+            done.lsn,
+            Waiter::SubBatch {
+                peer,
+                reply,
+                applied_ns,
+            },
+        );
         Took::Whole
     }
 
     /// Whether this connection of this peer still speaks for the producer. A producer that never
     /// said Hello on any connection (a batch over HTTP without a name) has no voice to lose.
     fn has_voice(&self, producer: ProducerId, peer: usize, ticket: u64) -> bool {
-        let key = Ticket { number: 0, ..Ticket::unpack(ticket) }.pack();
+        let key = Ticket {
+            number: 0,
+            ..Ticket::unpack(ticket)
+        }
+        .pack();
         self.sessions.get(&producer).is_none_or(|voice| {
             let control = self.ports.control();
             *voice == (peer, key) || (peer == control && voice.0 == control)
@@ -205,7 +229,14 @@ impl<D: Disk, C: Clock> Core<D, C> {
             Err(error) => panic!("a peer of this process sent an invalid query: {error}"),
         };
         let lsn = self.appended();
-        self.wait_durable(lsn, Waiter::Answer { peer, ticket, bytes });
+        self.wait_durable(
+            lsn,
+            Waiter::Answer {
+                peer,
+                ticket,
+                bytes,
+            },
+        );
     }
 
     /// Hands answers over as far as the lanes have room.
@@ -214,11 +245,19 @@ impl<D: Disk, C: Clock> Core<D, C> {
             let lane = self.ports.requests_out[answer.peer].as_mut();
             let lane = lane.expect("invariant: a lane to each peer");
             let rest = answer.bytes.len() - answer.sent;
-            let piece = rest.min(ANSWER_PIECE_BYTES).min(lane.max_body() - AnswerHeader::BYTES);
+            let piece = rest
+                .min(ANSWER_PIECE_BYTES)
+                .min(lane.max_body() - AnswerHeader::BYTES);
             let bytes = AnswerHeader::BYTES + piece;
-            let Some(body) = lane.reserve(request::ANSWER, bytes) else { return };
+            let Some(body) = lane.reserve(request::ANSWER, bytes) else {
+                return;
+            };
             let last = piece == rest;
-            AnswerHeader { ticket: answer.ticket, last }.write(body);
+            AnswerHeader {
+                ticket: answer.ticket,
+                last,
+            }
+            .write(body);
             body[AnswerHeader::BYTES..]
                 .copy_from_slice(&answer.bytes[answer.sent..answer.sent + piece]);
             lane.commit();
@@ -235,8 +274,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return;
         }
         let durable = self.log.durable_lsn();
-        while let Some(delta) =
-            self.waiting_delta.take().or_else(|| self.state.deltas().pop_durable(durable))
+        while let Some(delta) = self
+            .waiting_delta
+            .take()
+            .or_else(|| self.state.deltas().pop_durable(durable))
         {
             let lane = self.ports.requests_out[usize::from(delta.owner)].as_mut();
             let lane = lane.expect("invariant: own members are applied at once");

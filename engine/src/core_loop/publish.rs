@@ -17,14 +17,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
     /// Takes a publication in, as a whole or up to where room ends.
     pub(super) fn on_publish(&mut self, socket: SocketId, frame: &Frame<'_>, rx_ns: u64) -> Flow {
         let parse_ns = self.clock.mono_ns();
-        let Some(connection) = self.connection(socket) else { return Flow::Over };
+        let Some(connection) = self.connection(socket) else {
+            return Flow::Over;
+        };
         if connection.greeting.is_some() || connection.publications.len() >= INFLIGHT_FRAMES_MAX {
             return Flow::Stalled;
         }
         let resumed = connection.stalled.routed > 0;
         let Some(session) = connection.session.clone() else {
             let message = "say Hello first: it names the producer";
-            return self.refuse(socket, ErrorCode::HelloRequired, frame.header.sequence, message);
+            return self.refuse(
+                socket,
+                ErrorCode::HelloRequired,
+                frame.header.sequence,
+                message,
+            );
         };
         if self.floor.is_some() {
             return self.floor_publish(socket, frame, rx_ns, parse_ns);
@@ -64,7 +71,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.end_for(socket, AckStatus::Unknown);
             return Flow::Over;
         }
-        let times = Times { rx_ns, parse_ns, parsed_ns: self.clock.mono_ns(), ..Times::default() };
+        let times = Times {
+            rx_ns,
+            parse_ns,
+            parsed_ns: self.clock.mono_ns(),
+            ..Times::default()
+        };
         if self.shards == 1 {
             self.publish_here(socket, &session, &publish, times)
         } else {
@@ -87,12 +99,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
             let message = "no space left for the log on the data directory's filesystem";
             (ErrorCode::DiskFull, message.to_owned())
         } else if self.stopping {
-            (ErrorCode::ShuttingDown, "the server is shutting down".to_owned())
+            (
+                ErrorCode::ShuttingDown,
+                "the server is shutting down".to_owned(),
+            )
         } else {
             return None;
         };
         let sequence = publish.first_sequence;
-        Some(ErrorReply { code, fatal: false, sequence, field: NO_FIELD, message })
+        Some(ErrorReply {
+            code,
+            fatal: false,
+            sequence,
+            field: NO_FIELD,
+            message,
+        })
     }
 
     /// The only shard owns every row: straight from the receive buffer to log and state.
@@ -185,8 +206,13 @@ impl<D: Disk, C: Clock> Core<D, C> {
             },
             _ => self.log.durable_lsn(),
         };
-        let times =
-            Times { rx_ns, parse_ns, parsed_ns, applied_ns: parsed_ns, ..Times::default() };
+        let times = Times {
+            rx_ns,
+            parse_ns,
+            parsed_ns,
+            applied_ns: parsed_ns,
+            ..Times::default()
+        };
         let publication = Publication {
             last_sequence: frame.header.sequence + u64::from(frame.header.count) - 1,
             count: frame.header.count,
@@ -197,7 +223,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         };
         let connection = self.connection_or_new(socket);
         let number = push_publication(connection, publication);
-        self.durable.push(lsn, Waiter::Publication { socket, number });
+        self.durable
+            .push(lsn, Waiter::Publication { socket, number });
         Flow::Taken
     }
 

@@ -43,7 +43,13 @@ pub(super) enum Flow {
 
 /// An error that ends the connection.
 fn fatal(code: ErrorCode, sequence: u64, message: &str) -> ErrorReply {
-    ErrorReply { code, fatal: true, sequence, field: NO_FIELD, message: message.to_owned() }
+    ErrorReply {
+        code,
+        fatal: true,
+        sequence,
+        field: NO_FIELD,
+        message: message.to_owned(),
+    }
 }
 
 /// Marks an error that no single field is to blame for.
@@ -58,7 +64,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
             net.recycle(chunk);
             return;
         }
-        connection.unread.push_back(Unread { chunk, parsed: 0, rx_ns });
+        connection.unread.push_back(Unread {
+            chunk,
+            parsed: 0,
+            rx_ns,
+        });
         if connection.blocked {
             if connection.unread.len() > UNREAD_CHUNKS_MAX && !connection.paused {
                 connection.paused = true;
@@ -73,8 +83,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
     pub(super) fn retry_blocked(&mut self, net: &mut impl Net) -> bool {
         let mut progress = false;
         for _ in 0..self.blocked.len() {
-            let Some(socket) = self.blocked.pop_front() else { break };
-            let Some(connection) = self.connection(socket) else { continue };
+            let Some(socket) = self.blocked.pop_front() else {
+                break;
+            };
+            let Some(connection) = self.connection(socket) else {
+                continue;
+            };
             connection.blocked = false;
             let had = self.turn_bytes;
             self.read_on(net, socket);
@@ -97,12 +111,16 @@ impl<D: Disk, C: Clock> Core<D, C> {
     pub(super) fn read_on(&mut self, net: &mut impl Net, socket: SocketId) {
         let mut flow = self.offer_stalled(socket);
         while flow == Flow::Taken {
-            let Some(connection) = self.connection(socket) else { return };
+            let Some(connection) = self.connection(socket) else {
+                return;
+            };
             if connection.closing {
                 flow = Flow::Over;
                 break;
             }
-            let Some(mut unread) = connection.unread.pop_front() else { break };
+            let Some(mut unread) = connection.unread.pop_front() else {
+                break;
+            };
             flow = self.read_chunk(net.bytes(&unread.chunk), socket, &mut unread);
             if matches!(flow, Flow::Stalled | Flow::Enough) {
                 let connection = self.connection_or_new(socket);
@@ -125,7 +143,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Parses one chunk from where it was left.
     fn read_chunk(&mut self, bytes: &[u8], socket: SocketId, unread: &mut Unread) -> Flow {
-        let Some(connection) = self.connection(socket) else { return Flow::Over };
+        let Some(connection) = self.connection(socket) else {
+            return Flow::Over;
+        };
         let mut reader = mem::take(&mut connection.reader);
         let mut flow = Flow::Taken;
         // The time of a frame runs from its first byte, not from the end of the one before.
@@ -174,14 +194,25 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Offers the frame that found no room before.
     fn offer_stalled(&mut self, socket: SocketId) -> Flow {
-        let Some(connection) = self.connection(socket) else { return Flow::Over };
+        let Some(connection) = self.connection(socket) else {
+            return Flow::Over;
+        };
         if connection.closing {
             return Flow::Over;
         }
-        let Some(header) = connection.stalled.header else { return Flow::Taken };
+        let Some(header) = connection.stalled.header else {
+            return Flow::Taken;
+        };
         let payload = mem::take(&mut connection.stalled.payload);
         let rx_ns = connection.stalled.rx_ns;
-        let flow = self.take_frame(socket, &Frame { header, payload: &payload }, rx_ns);
+        let flow = self.take_frame(
+            socket,
+            &Frame {
+                header,
+                payload: &payload,
+            },
+            rx_ns,
+        );
         if let Some(connection) = self.connection(socket) {
             connection.stalled.payload = payload;
             if flow != Flow::Stalled {
@@ -198,7 +229,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
             FrameKind::Ping => self.on_ping(socket, frame),
             _ => {
                 let message = "this kind of frame comes from the server only";
-                self.refuse(socket, ErrorCode::UnknownKind, frame.header.sequence, message)
+                self.refuse(
+                    socket,
+                    ErrorCode::UnknownKind,
+                    frame.header.sequence,
+                    message,
+                )
             }
         }
     }
@@ -242,7 +278,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     fn drop_unread(&mut self, net: &mut impl Net, socket: SocketId) {
-        let Some(connection) = self.connection(socket) else { return };
+        let Some(connection) = self.connection(socket) else {
+            return;
+        };
         for unread in mem::take(&mut connection.unread) {
             net.recycle(unread.chunk);
         }
@@ -263,7 +301,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Forgets a connection and closes its socket.
     pub(super) fn forget(&mut self, net: &mut impl Net, socket: SocketId) {
-        let Some(connection) = self.connection(socket) else { return };
+        let Some(connection) = self.connection(socket) else {
+            return;
+        };
         if let Some(session) = connection.session.take() {
             let key = crate::connection::Ticket { socket, number: 0 }.pack();
             if self.sessions.get(&session.producer) == Some(&(self.me, key)) {

@@ -1,6 +1,5 @@
 //! Replies that have become safe: to local connections, to other peers, to askers.
 
-
 use ringmill_shard::limits::FRAME_HEADER_BYTES;
 use ringmill_shard::reject::{Reject, RejectReason};
 use ringmill_shard::wire::{Ack, ErrorCode, ErrorReply, Level, encode_ack, encode_error};
@@ -46,18 +45,33 @@ impl<D: Disk, C: Clock> Core<D, C> {
     pub(super) fn release_one(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Publication { socket, number } => self.part_is_safe(socket, number),
-            Waiter::SubBatch { peer, reply, applied_ns } => self.reply_ack(peer, reply, applied_ns),
+            Waiter::SubBatch {
+                peer,
+                reply,
+                applied_ns,
+            } => self.reply_ack(peer, reply, applied_ns),
             Waiter::Tell { peer, tell } => self.reply_tell(peer, &tell),
             Waiter::Greeting { socket, tell } => self.on_tell(socket, &tell),
-            Waiter::Answer { peer, ticket, bytes } => {
-                self.answers.push_back(OpenAnswer { peer, ticket, bytes, sent: 0 });
+            Waiter::Answer {
+                peer,
+                ticket,
+                bytes,
+            } => {
+                self.answers.push_back(OpenAnswer {
+                    peer,
+                    ticket,
+                    bytes,
+                    sent: 0,
+                });
             }
         }
     }
 
     fn part_is_safe(&mut self, socket: SocketId, number: u16) {
         let log = self.log_times;
-        let Some(publication) = self.publication(socket, number) else { return };
+        let Some(publication) = self.publication(socket, number) else {
+            return;
+        };
         publication.parts -= 1;
         let times = &mut publication.times;
         if publication.parts == 0 && !publication.crossed {
@@ -93,9 +107,14 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.end_for(socket, ack.status);
             return;
         }
-        let Some(publication) = self.publication(socket, number) else { return };
-        let reject = (ack.rejected > 0)
-            .then_some((ack.reject_sequence, ack.reject_reason, ack.reject_field));
+        let Some(publication) = self.publication(socket, number) else {
+            return;
+        };
+        let reject = (ack.rejected > 0).then_some((
+            ack.reject_sequence,
+            ack.reject_reason,
+            ack.reject_field,
+        ));
         publication.note_part(ack.rejected, reject, ack.level);
         publication.parts -= 1;
         publication.times.synced_ns = now;
@@ -114,7 +133,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 "a shard's log has failed: the outcome of what was not acknowledged is unknown",
             ),
         };
-        if self.connection(socket).is_some_and(|connection| !connection.closing) {
+        if self
+            .connection(socket)
+            .is_some_and(|connection| !connection.closing)
+        {
             self.refuse(socket, code, 0, message);
         }
     }
@@ -127,7 +149,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let acked_ns = self.clock.mono_ns();
         let mut dirty = std::mem::take(&mut self.dirty);
         for &socket in &dirty {
-            let Some(connection) = self.connection(socket) else { continue };
+            let Some(connection) = self.connection(socket) else {
+                continue;
+            };
             connection.dirty = false;
             self.write_acks(socket, acked_ns);
             self.send(net, socket);
@@ -138,8 +162,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     fn write_acks(&mut self, socket: SocketId, acked_ns: u64) {
         let mut newest: Option<Ack> = None;
-        while let Some(publication) =
-            self.connection(socket).and_then(|connection| connection.pop_safe())
+        while let Some(publication) = self
+            .connection(socket)
+            .and_then(|connection| connection.pop_safe())
         {
             self.record(&publication, acked_ns);
             self.write_reject(socket, &publication);
@@ -162,8 +187,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Names the first refused event of a publication; the others can be read over HTTP.
     fn write_reject(&mut self, socket: SocketId, publication: &Publication) {
-        let Some((sequence, reason, field)) = publication.first_reject else { return };
-        let Some(reason) = RejectReason::from_code(reason) else { return };
+        let Some((sequence, reason, field)) = publication.first_reject else {
+            return;
+        };
+        let Some(reason) = RejectReason::from_code(reason) else {
+            return;
+        };
         let schema = &self.pipeline.streams[usize::from(publication.stream)].schema;
         let error = ErrorReply::of_reject(schema, sequence, Reject { reason, field });
         if let Some(connection) = self.connection(socket) {
@@ -175,7 +204,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn record(&self, publication: &Publication, acked_ns: u64) {
         let times = &publication.times;
         let (route, owner) = if publication.crossed {
-            let OwnerTimes { apply_ns, batch_ns, write_ns, sync_ns } = times.owner;
+            let OwnerTimes {
+                apply_ns,
+                batch_ns,
+                write_ns,
+                sync_ns,
+            } = times.owner;
             let owner = [apply_ns, batch_ns, write_ns, sync_ns].map(u64::from);
             let away = span(times.parsed_ns, times.synced_ns);
             (away.saturating_sub(owner.iter().sum()), owner)
@@ -201,12 +235,15 @@ impl<D: Disk, C: Clock> Core<D, C> {
             span(times.synced_ns, acked_ns),
         ];
         let total_ns = span(times.rx_ns, acked_ns);
-        self.metrics.record_path(&path_ns, total_ns, u64::from(publication.count));
+        self.metrics
+            .record_path(&path_ns, total_ns, u64::from(publication.count));
     }
 
     /// Hands the connection's bytes to its socket, and closes it when it is over.
     fn send(&mut self, net: &mut impl Net, socket: SocketId) {
-        let Some(connection) = self.connection(socket) else { return };
+        let Some(connection) = self.connection(socket) else {
+            return;
+        };
         if !connection.out.is_empty() {
             net.send(socket, &mut connection.out);
         }
@@ -230,7 +267,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
         if !self.flags.set_failed() {
             return;
         }
-        eprintln!("shard {}: the log has failed, no more writes: {cause}", self.me);
+        eprintln!(
+            "shard {}: the log has failed, no more writes: {cause}",
+            self.me
+        );
         let waiters: Vec<Waiter> = self.durable.drain().chain(self.written.drain()).collect();
         for waiter in waiters {
             self.release_unknown(waiter);
@@ -256,11 +296,22 @@ impl<D: Disk, C: Clock> Core<D, C> {
             }
             Waiter::Tell { peer, tell } => {
                 // What it knows may not be durable.
-                self.reply_tell(peer, &ProducerTell { complete_through: 0, ..tell });
+                self.reply_tell(
+                    peer,
+                    &ProducerTell {
+                        complete_through: 0,
+                        ..tell
+                    },
+                );
             }
             Waiter::Answer { peer, ticket, .. } => {
                 // An empty answer says that this shard can give none.
-                self.answers.push_back(OpenAnswer { peer, ticket, bytes: Vec::new(), sent: 0 });
+                self.answers.push_back(OpenAnswer {
+                    peer,
+                    ticket,
+                    bytes: Vec::new(),
+                    sent: 0,
+                });
             }
         }
     }

@@ -42,7 +42,10 @@ impl Router {
     /// Space for the streams of `pipeline` over `shards`.
     pub(super) fn new(pipeline: &Pipeline, shards: usize) -> Router {
         let shares = (0..shards).map(|_| Share::default()).collect();
-        Router { shares, run_rows: vec![0; pipeline.streams.len()] }
+        Router {
+            shares,
+            run_rows: vec![0; pipeline.streams.len()],
+        }
     }
 
     /// Sorts rows by owner.
@@ -59,7 +62,9 @@ impl Router {
             let row = &publish.rows[row_index * row_bytes..(row_index + 1) * row_bytes];
             let hash = key_hash(stream.schema.canonical_bytes(row, stream.key));
             let share = &mut self.shares[shard_of(group_of(hash), shards)];
-            share.offsets.extend_from_slice(&(row_index as u32).to_le_bytes());
+            share
+                .offsets
+                .extend_from_slice(&(row_index as u32).to_le_bytes());
             share.rows.extend_from_slice(row);
             share.count += 1;
         }
@@ -75,7 +80,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
         publish: &Publish<'_>,
         mut times: Times,
     ) -> Flow {
-        let Some(connection) = self.connection(socket) else { return Flow::Over };
+        let Some(connection) = self.connection(socket) else {
+            return Flow::Over;
+        };
         let mut from = connection.stalled.routed;
         let number = if from == 0 {
             times.applied_ns = times.parsed_ns;
@@ -128,7 +135,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
         if self.router.run_rows[stream] == 0 {
             let row_bytes = usize::from(self.pipeline.streams[stream].schema.row_bytes);
             let lanes = self.ports.requests_out[..self.shards].iter().flatten();
-            let body = lanes.map(crate::ring::Producer::max_body).min().unwrap_or(usize::MAX);
+            let body = lanes
+                .map(crate::ring::Producer::max_body)
+                .min()
+                .unwrap_or(usize::MAX);
             let room = body.min(1 << 16) - SubBatchHeader::BYTES - 8;
             self.router.run_rows[stream] = (room / (row_bytes + 4)).max(1);
         }
@@ -148,7 +158,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return Flow::Stalled;
         }
         let schema_id = self.pipeline.streams[usize::from(publish.stream)].schema.id;
-        for (shard, share) in router.shares.iter().enumerate().filter(|(_, s)| s.count > 0) {
+        for (shard, share) in router
+            .shares
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.count > 0)
+        {
             if shard != self.me {
                 let ticket = Self::ticket(socket, number);
                 self.send_share(shard, share, ticket, session, publish, schema_id);
@@ -252,19 +267,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
         offsets[share.offsets.len()..].fill(0);
         rows.copy_from_slice(&share.rows);
         lane.commit();
-        self.metrics.add(Counter::EventsForwarded, u64::from(share.count));
+        self.metrics
+            .add(Counter::EventsForwarded, u64::from(share.count));
     }
 }
 
 impl Router {
     /// Stands in while the router is lent out.
     const fn empty() -> Router {
-        Router { shares: Vec::new(), run_rows: Vec::new() }
+        Router {
+            shares: Vec::new(),
+            run_rows: Vec::new(),
+        }
     }
 }
 
 fn share_body_bytes(share: &Share) -> usize {
-    SubBatchHeader::BYTES
-        + SubBatchHeader::offsets_bytes(share.count as usize)
-        + share.rows.len()
+    SubBatchHeader::BYTES + SubBatchHeader::offsets_bytes(share.count as usize) + share.rows.len()
 }

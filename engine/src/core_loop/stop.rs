@@ -32,8 +32,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
         if !self.farewell_said {
             self.farewell_said = true;
-            let sockets: Vec<SocketId> =
-                self.connections.iter().flatten().map(|connection| connection.socket).collect();
+            let sockets: Vec<SocketId> = self
+                .connections
+                .iter()
+                .flatten()
+                .map(|connection| connection.socket)
+                .collect();
             for socket in sockets {
                 let waits = self
                     .connection(socket)
@@ -55,7 +59,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return;
         }
         if let Err(error) = self.log.close() {
-            eprintln!("shard {}: the log could not be closed cleanly: {error}", self.me);
+            eprintln!(
+                "shard {}: the log could not be closed cleanly: {error}",
+                self.me
+            );
         }
     }
 
@@ -75,7 +82,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// How long until something is due that nobody will wake the core for.
     pub(super) fn next_due(&self) -> Duration {
-        let due = self.flush_due_ns.unwrap_or(u64::MAX).min(self.next_sweep_ns);
+        let due = self
+            .flush_due_ns
+            .unwrap_or(u64::MAX)
+            .min(self.next_sweep_ns);
         Duration::from_nanos(due.saturating_sub(self.turn_ns).max(1))
     }
 }

@@ -56,7 +56,10 @@ impl StreamClock {
             self.allowed[*shard] != NONE && now_ns.saturating_sub(self.heard_ns[*shard]) < idle_ns
         };
         let shards = (0..self.allowed.len()).filter(active);
-        shards.map(|shard| self.allowed[shard]).min().unwrap_or(NONE)
+        shards
+            .map(|shard| self.allowed[shard])
+            .min()
+            .unwrap_or(NONE)
     }
 }
 
@@ -92,7 +95,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
             if allowed == self.streams[stream].told {
                 continue;
             }
-            let note = WatermarkNote { stream: stream as u16, watermark_ms: allowed };
+            let note = WatermarkNote {
+                stream: stream as u16,
+                watermark_ms: allowed,
+            };
             let mut told_all = true;
             for shard in (0..self.shards).filter(|shard| *shard != self.me) {
                 let lane = &mut self.ports.requests_out[shard];

@@ -58,7 +58,12 @@ impl PosixNet {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = wake.try_clone_to_owned()?;
         let wake_data = epoll::EventData::new_u64(WAKE);
-        epoll::add(&epoll, &wake, wake_data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &wake,
+            wake_data,
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
         if let Some(listener) = &listener {
             let data = epoll::EventData::new_u64(LISTENER);
             epoll::add(&epoll, listener, data, epoll::EventFlags::IN)?;
@@ -68,7 +73,9 @@ impl PosixNet {
             ready: Vec::with_capacity(EVENTS_PER_WAIT),
             sockets: Vec::new(),
             free: Vec::new(),
-            buffers: (0..BUFFERS).map(|_| vec![0; BUFFER_BYTES].into_boxed_slice()).collect(),
+            buffers: (0..BUFFERS)
+                .map(|_| vec![0; BUFFER_BYTES].into_boxed_slice())
+                .collect(),
             free_buffers: (0..BUFFERS).rev().collect(),
             listener,
             wake,
@@ -96,7 +103,9 @@ impl PosixNet {
     }
 
     fn accept_all(&mut self, events: &mut Vec<NetEvent>) {
-        let Some(listener) = &self.listener else { return };
+        let Some(listener) = &self.listener else {
+            return;
+        };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         while let Ok(fd) = rustix::net::accept_with(listener, flags) {
             events.push(NetEvent::Accepted(fd));
@@ -105,7 +114,9 @@ impl PosixNet {
 
     fn receive_all(&mut self, id: SocketId, events: &mut Vec<NetEvent>) {
         loop {
-            let Some(socket) = self.sockets.get_mut(id.index as usize) else { return };
+            let Some(socket) = self.sockets.get_mut(id.index as usize) else {
+                return;
+            };
             if socket.generation != id.generation || !socket.wanted || !socket.readable {
                 return;
             }
@@ -124,7 +135,10 @@ impl PosixNet {
                 }
                 Ok((received, _)) => {
                     self.counters.bytes_in += received as u64;
-                    let chunk = Chunk { buffer, bytes: received as u32 };
+                    let chunk = Chunk {
+                        buffer,
+                        bytes: received as u32,
+                    };
                     events.push(NetEvent::Data(id, chunk));
                 }
                 Err(Errno::INTR) => self.free_buffers.push(buffer),
@@ -144,7 +158,9 @@ impl PosixNet {
 
     /// Sends what the kernel takes; true when all of it left.
     fn send_some(socket: &mut Socket) -> Result<bool, Errno> {
-        let Some(fd) = &socket.fd else { return Ok(true) };
+        let Some(fd) = &socket.fd else {
+            return Ok(true);
+        };
         while socket.sent_bytes < socket.outgoing.len() {
             let rest = &socket.outgoing[socket.sent_bytes..];
             match rustix::net::send(fd, rest, SendFlags::NOSIGNAL) {
@@ -158,7 +174,9 @@ impl PosixNet {
     }
 
     fn continue_send(&mut self, id: SocketId, events: &mut Vec<NetEvent>) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         if !socket.sending {
             return;
         }
@@ -185,7 +203,9 @@ impl PosixNet {
     }
 
     fn retire(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.fd = None;
         socket.outgoing = Vec::new();
         socket.generation = (socket.generation + 1) & 0x00FF_FFFF;
@@ -206,7 +226,10 @@ impl Net for PosixNet {
                     let _ = rustix::io::read(&self.wake, &mut count);
                 }
                 token => {
-                    let id = SocketId { index: token as u32, generation: (token >> 32) as u32 };
+                    let id = SocketId {
+                        index: token as u32,
+                        generation: (token >> 32) as u32,
+                    };
                     let flags = event.flags;
                     if let Some(socket) = self.current(id)
                         && flags.intersects(
@@ -254,8 +277,12 @@ impl Net for PosixNet {
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         epoll::add(&self.epoll, fd.as_fd(), token(id), flags)?;
-        self.sockets[index as usize] =
-            Socket { fd: Some(fd), generation, wanted: true, ..Socket::default() };
+        self.sockets[index as usize] = Socket {
+            fd: Some(fd),
+            generation,
+            wanted: true,
+            ..Socket::default()
+        };
         Ok(id)
     }
 
@@ -293,7 +320,9 @@ impl Net for PosixNet {
     }
 
     fn close(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.closing = true;
         socket.wanted = false;
         if !socket.sending {
@@ -305,12 +334,18 @@ impl Net for PosixNet {
 
     fn park(&mut self, wait: Duration) {
         // Level of the listener and edges of the sockets that were not taken up yet.
-        if self.sockets.iter().any(|s| s.readable && s.wanted && s.fd.is_some())
+        if self
+            .sockets
+            .iter()
+            .any(|s| s.readable && s.wanted && s.fd.is_some())
             && !self.free_buffers.is_empty()
         {
             return;
         }
-        let mut pollfds = [rustix::event::PollFd::new(&self.epoll, rustix::event::PollFlags::IN)];
+        let mut pollfds = [rustix::event::PollFd::new(
+            &self.epoll,
+            rustix::event::PollFlags::IN,
+        )];
         let timeout = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),

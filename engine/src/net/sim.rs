@@ -63,8 +63,15 @@ impl SimNet {
         });
         let socket = &mut self.sockets[index];
         let generation = socket.generation + u32::from(free.is_some());
-        *socket = Socket { pipe: Some(pipe), generation, ..Socket::default() };
-        SocketId { index: index as u32, generation }
+        *socket = Socket {
+            pipe: Some(pipe),
+            generation,
+            ..Socket::default()
+        };
+        SocketId {
+            index: index as u32,
+            generation,
+        }
     }
 
     fn current(&mut self, id: SocketId) -> Option<&mut Socket> {
@@ -77,20 +84,28 @@ impl Net for SimNet {
     fn poll(&mut self, events: &mut Vec<NetEvent>) {
         for index in 0..self.sockets.len() {
             let socket = &mut self.sockets[index];
-            let id = SocketId { index: index as u32, generation: socket.generation };
+            let id = SocketId {
+                index: index as u32,
+                generation: socket.generation,
+            };
             let Some(pipe) = &socket.pipe else { continue };
             let mut pipe = pipe.borrow_mut();
             if socket.sending && pipe.from_engine.is_empty() {
                 socket.sending = false;
                 events.push(NetEvent::Sent(id));
             }
-            if !socket.paused && let Some(bytes) = pipe.to_engine.pop_front() {
+            if !socket.paused
+                && let Some(bytes) = pipe.to_engine.pop_front()
+            {
                 let buffer = self.free_buffers.pop().unwrap_or_else(|| {
                     self.buffers.push(Vec::new());
                     self.buffers.len() as u32 - 1
                 });
                 self.counters.bytes_in += bytes.len() as u64;
-                let chunk = Chunk { buffer, bytes: bytes.len() as u32 };
+                let chunk = Chunk {
+                    buffer,
+                    bytes: bytes.len() as u32,
+                };
                 self.buffers[buffer as usize] = bytes;
                 events.push(NetEvent::Data(id, chunk));
             } else if pipe.closed_by_peer && pipe.to_engine.is_empty() && !socket.close_told {

@@ -30,7 +30,13 @@ fn user_data(kind: u64, socket: SocketId) -> u64 {
 
 fn split(user_data: u64) -> (u64, SocketId) {
     let generation = (user_data >> 32) as u32 & GENERATION_MASK;
-    (user_data >> 56, SocketId { index: user_data as u32, generation })
+    (
+        user_data >> 56,
+        SocketId {
+            index: user_data as u32,
+            generation,
+        },
+    )
 }
 
 /// One slot of the socket table. A slot is free when `fd` is `None`; it is reused only when no
@@ -76,7 +82,10 @@ pub struct BufferOptions {
 
 impl Default for BufferOptions {
     fn default() -> Self {
-        BufferOptions { count: 128, bytes: 64 * 1024 }
+        BufferOptions {
+            count: 128,
+            bytes: 64 * 1024,
+        }
     }
 }
 
@@ -109,7 +118,9 @@ impl UringNet {
     }
 
     fn submit_accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
+        let Some(listener) = &self.listener else {
+            return;
+        };
         let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build()
@@ -155,7 +166,9 @@ impl UringNet {
     }
 
     fn submit_cancel(&mut self, target: u64) {
-        let entry = opcode::AsyncCancel::new(target).build().user_data(CANCEL << 56);
+        let entry = opcode::AsyncCancel::new(target)
+            .build()
+            .user_data(CANCEL << 56);
         // SAFETY: the entry names no memory.
         unsafe { self.ring.borrow_mut().push(entry) };
     }
@@ -167,7 +180,9 @@ impl UringNet {
 
     /// Frees the slot once the core has let go of it and the kernel has nothing of it any more.
     fn retire_if_done(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         if socket.closing && !socket.receiving && !socket.in_flight {
             socket.fd = None;
             socket.outgoing = Vec::new();
@@ -239,7 +254,9 @@ impl UringNet {
     }
 
     fn on_send(&mut self, id: SocketId, result: i32, events: &mut Vec<NetEvent>) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.in_flight = false;
         if result >= 0 {
             socket.sent_bytes += result as usize;
@@ -275,7 +292,9 @@ impl UringNet {
 
     /// Ends the receive of a socket that is closing and has nothing more to send.
     fn finish_close(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         if socket.closing
             && !socket.in_flight
             && let Some(fd) = &socket.fd
@@ -291,7 +310,9 @@ impl Net for UringNet {
     fn poll(&mut self, events: &mut Vec<NetEvent>) {
         self.ring.borrow_mut().drain();
         loop {
-            let Some(cqe) = self.ring.borrow_mut().pop_other() else { break };
+            let Some(cqe) = self.ring.borrow_mut().pop_other() else {
+                break;
+            };
             let (kind, id) = split(cqe.user_data);
             match kind {
                 ACCEPT => self.on_accept(cqe, events),
@@ -323,7 +344,10 @@ impl Net for UringNet {
             self.sockets.len() as u32 - 1
         });
         let socket = &mut self.sockets[index as usize];
-        let id = SocketId { index, generation: socket.generation };
+        let id = SocketId {
+            index,
+            generation: socket.generation,
+        };
         *socket = Socket {
             fd: Some(fd),
             generation: socket.generation,
@@ -351,7 +375,9 @@ impl Net for UringNet {
     }
 
     fn pause(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.wanted = false;
         if socket.receiving {
             self.submit_cancel(user_data(RECEIVE, id));
@@ -359,13 +385,17 @@ impl Net for UringNet {
     }
 
     fn resume(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.wanted = true;
         self.rearm(id);
     }
 
     fn close(&mut self, id: SocketId) {
-        let Some(socket) = self.current(id) else { return };
+        let Some(socket) = self.current(id) else {
+            return;
+        };
         socket.closing = true;
         socket.wanted = false;
         self.finish_close(id);

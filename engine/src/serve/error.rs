@@ -30,10 +30,17 @@ pub(super) enum ServeError {
         "{name} {address} is not a loopback address, and there is no authentication; add \
          --allow-remote if the network in front of it is trusted"
     )]
-    RemoteAddress { name: &'static str, address: SocketAddr },
+    RemoteAddress {
+        name: &'static str,
+        address: SocketAddr,
+    },
     /// A listener could not be opened.
     #[error("cannot listen on {address} ({name}): {source}; choose another address or port")]
-    Listen { name: &'static str, address: SocketAddr, source: io::Error },
+    Listen {
+        name: &'static str,
+        address: SocketAddr,
+        source: io::Error,
+    },
     /// A listener has no address.
     #[error("cannot read the address of a listener: {0}")]
     Address(io::Error),

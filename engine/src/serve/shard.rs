@@ -77,26 +77,38 @@ pub(super) fn spawn(
     plan: ShardPlan,
     report: Sender<Result<Recovered, ServeError>>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("ringmill-{}", plan.shard)).spawn(move || {
-        let _guard = AbortOnPanic;
-        if let Err(error) = run(plan, &report) {
-            // The starter waits for a report from every shard, so it is listening.
-            let _ = report.send(Err(error));
-        }
-    })
+    std::thread::Builder::new()
+        .name(format!("ringmill-{}", plan.shard))
+        .spawn(move || {
+            let _guard = AbortOnPanic;
+            if let Err(error) = run(plan, &report) {
+                // The starter waits for a report from every shard, so it is listening.
+                let _ = report.send(Err(error));
+            }
+        })
 }
 
 fn run(plan: ShardPlan, report: &Sender<Result<Recovered, ServeError>>) -> Result<(), ServeError> {
     if let Some(cpu) = plan.cpu
         && !placement::pin(cpu)
     {
-        return Err(ServeError::Pin { shard: plan.shard, cpu });
+        return Err(ServeError::Pin {
+            shard: plan.shard,
+            cpu,
+        });
     }
     match plan.backend {
         Backend::Uring => run_uring(plan, report),
         Backend::Posix => {
-            let sockets = |source| ServeError::Sockets { shard: plan.shard, source };
-            let listener = plan.listener.as_ref().map(TcpListener::try_clone).transpose();
+            let sockets = |source| ServeError::Sockets {
+                shard: plan.shard,
+                source,
+            };
+            let listener = plan
+                .listener
+                .as_ref()
+                .map(TcpListener::try_clone)
+                .transpose();
             let listener = listener.map_err(sockets)?.map(OwnedFd::from);
             let net = PosixNet::new(listener, plan.ports.wake_fd()).map_err(sockets)?;
             recover_and_run(plan, net, PosixDisk::new(), report, || {})
@@ -106,7 +118,11 @@ fn run(plan: ShardPlan, report: &Sender<Result<Recovered, ServeError>>) -> Resul
 
 /// Options of the ring of a shard on this CPU.
 pub(super) fn ring_options(cpu: Option<usize>) -> RingOptions {
-    RingOptions { entries: 1024, iowq_cpu: cpu, ..RingOptions::default() }
+    RingOptions {
+        entries: 1024,
+        iowq_cpu: cpu,
+        ..RingOptions::default()
+    }
 }
 
 fn run_uring(
@@ -115,12 +131,24 @@ fn run_uring(
 ) -> Result<(), ServeError> {
     let ring = SharedRing::new(Ring::new(&ring_options(plan.cpu))?.into());
     let disk = UringDisk::new(SharedRing::clone(&ring), plan.sync);
-    let sockets = |source| ServeError::Sockets { shard: plan.shard, source };
-    let listener = plan.listener.as_ref().map(TcpListener::try_clone).transpose();
+    let sockets = |source| ServeError::Sockets {
+        shard: plan.shard,
+        source,
+    };
+    let listener = plan
+        .listener
+        .as_ref()
+        .map(TcpListener::try_clone)
+        .transpose();
     let listener = listener.map_err(sockets)?.map(OwnedFd::from);
     let buffers = BufferOptions::default();
-    let net = UringNet::new(SharedRing::clone(&ring), listener, plan.ports.wake_fd(), buffers)
-        .map_err(sockets)?;
+    let net = UringNet::new(
+        SharedRing::clone(&ring),
+        listener,
+        plan.ports.wake_fd(),
+        buffers,
+    )
+    .map_err(sockets)?;
     recover_and_run(plan, net, disk, report, || {
         for warning in ring.borrow().warnings() {
             eprintln!("{warning}");
@@ -137,9 +165,16 @@ fn recover_and_run<N: Net, D: Disk>(
 ) -> Result<(), ServeError> {
     let begun = Instant::now();
     let options = log_options(plan.segment_bytes, plan.sync);
-    let (state, log) = plan.store.recover(plan.shard, &plan.pipeline, &options, disk)?;
+    let (state, log) = plan
+        .store
+        .recover(plan.shard, &plan.pipeline, &options, disk)?;
     let recovered = Recovered {
-        events: state.counters().streams.iter().map(|stream| stream.accepted).sum(),
+        events: state
+            .counters()
+            .streams
+            .iter()
+            .map(|stream| stream.accepted)
+            .sum(),
         recovery_ms: begun.elapsed().as_millis() as u64,
     };
     let sleep_for_flush =
@@ -163,6 +198,7 @@ fn recover_and_run<N: Net, D: Disk>(
     if report.send(Ok(recovered)).is_err() {
         return Ok(());
     }
-    core.with_frame_timeout(plan.frame_timeout).run(plan.spin, &plan.stop);
+    core.with_frame_timeout(plan.frame_timeout)
+        .run(plan.spin, &plan.stop);
     Ok(())
 }

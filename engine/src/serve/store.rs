@@ -48,7 +48,10 @@ pub(super) fn open(
     text: &str,
 ) -> Result<Store, ServeError> {
     let dir = &args.data;
-    let unusable = |source| ServeError::DataDir { dir: dir.clone(), source };
+    let unusable = |source| ServeError::DataDir {
+        dir: dir.clone(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(unusable)?;
     let is_new = !dir.join(MANIFEST_NAME).exists();
     check_floor(args, is_new)?;
@@ -64,8 +67,7 @@ pub(super) fn open(
         );
     }
     let options = log_options(segment_bytes, SyncWay::WriteDsync);
-    let layout =
-        before.for_shards(shards, &mut manifest, &mut disk, &options, PosixDisk::new)?;
+    let layout = before.for_shards(shards, &mut manifest, &mut disk, &options, PosixDisk::new)?;
     for stream in layout.newest().streams() {
         std::fs::create_dir_all(layout.dir_of(stream)).map_err(unusable)?;
     }
@@ -110,14 +112,22 @@ pub(super) fn log_options(segment_bytes: u64, sync: SyncWay) -> LogOptions {
 fn check_floor(args: &ServeArgs, is_new: bool) -> Result<(), ServeError> {
     let marker = args.data.join(FLOOR_FILE);
     let floor_store = marker.exists();
-    let refuse = |what| Err(ServeError::FloorStore { dir: args.data.clone(), what });
+    let refuse = |what| {
+        Err(ServeError::FloorStore {
+            dir: args.data.clone(),
+            what,
+        })
+    };
     match args.floor {
         Some(_) if floor_store => Ok(()),
         Some(_) if !is_new => {
             refuse("holds events, and --floor would mix measurements into its logs")
         }
         Some(_) => std::fs::write(&marker, "the logs of this store hold measurements only\n")
-            .map_err(|source| ServeError::DataDir { dir: args.data.clone(), source }),
+            .map_err(|source| ServeError::DataDir {
+                dir: args.data.clone(),
+                source,
+            }),
         None if floor_store => refuse("holds floor measurements and no events"),
         None => Ok(()),
     }
@@ -129,10 +139,15 @@ fn check_pipeline(dir: &Path, pipeline: &Pipeline) -> Result<(), ServeError> {
         return Ok(());
     }
     let (stored, _) = check::load(&file).map_err(ServeError::Pipeline)?;
-    pipeline.fits(&stored).map_err(|problems| ServeError::PipelineChanged {
-        dir: dir.to_owned(),
-        problems: problems.iter().map(|problem| format!("  {problem}\n")).collect(),
-    })
+    pipeline
+        .fits(&stored)
+        .map_err(|problems| ServeError::PipelineChanged {
+            dir: dir.to_owned(),
+            problems: problems
+                .iter()
+                .map(|problem| format!("  {problem}\n"))
+                .collect(),
+        })
 }
 
 /// Keeps the pipeline beside the logs that are written with it; never half of it.

@@ -44,7 +44,10 @@ impl ProvidedBuffers {
 
     /// Allocates, registers and fills the ring.
     pub(super) fn new(ring: &SharedRing, options: BufferOptions) -> io::Result<ProvidedBuffers> {
-        assert!(options.count.is_power_of_two(), "the buffer ring's length is a power of two");
+        assert!(
+            options.count.is_power_of_two(),
+            "the buffer ring's length is a power of two"
+        );
         let entries_layout = page_aligned(usize::from(options.count) * size_of::<BufRingEntry>());
         let memory_layout = page_aligned(usize::from(options.count) * options.bytes as usize);
         let mut buffers = ProvidedBuffers {
@@ -60,12 +63,10 @@ impl ProvidedBuffers {
         let address = buffers.entries.as_ptr() as u64;
         // SAFETY: the page-aligned array of `count` entries lives until it is unregistered.
         unsafe {
-            ring.borrow_mut().io_uring().submitter().register_buf_ring_with_flags(
-                address,
-                options.count,
-                Self::GROUP,
-                0,
-            )?;
+            ring.borrow_mut()
+                .io_uring()
+                .submitter()
+                .register_buf_ring_with_flags(address, options.count, Self::GROUP, 0)?;
         }
         for buffer in 0..u32::from(options.count) {
             buffers.recycle(Chunk { buffer, bytes: 0 });
@@ -124,8 +125,11 @@ impl ProvidedBuffers {
 
     /// Gives the memory back if the kernel lets go of it, else lets it leak.
     pub(super) fn unregister(&mut self, ring: &SharedRing) {
-        let unregistered =
-            ring.borrow_mut().io_uring().submitter().unregister_buf_ring(Self::GROUP);
+        let unregistered = ring
+            .borrow_mut()
+            .io_uring()
+            .submitter()
+            .unregister_buf_ring(Self::GROUP);
         if unregistered.is_ok() {
             // SAFETY: both were allocated with these layouts, and the kernel no longer knows them.
             unsafe {
