@@ -126,14 +126,7 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     let recovered = engine.wait_recovered()?;
     store.note_logs_exist()?;
     let http_address = http.local_addr().map_err(ServeError::Address)?;
-    let (stop, wakers) = (Arc::clone(&engine.stop), engine.wakers.clone());
-    let shutdown = ShutdownHandle::new(move || {
-        // Ordering: Release, as good a place as any: the flag carries no data.
-        stop.store(true, Ordering::Release);
-        for waker in &wakers {
-            waker.wake();
-        }
-    });
+    let shutdown = engine.shutdown_handle();
     let facts = facts(args, &cpus, &probe, &engine, recovered, started);
     let run_info = run_info(&facts, &cpus, &probe);
     // Latency dumps are no reason not to serve: a full disk is still read.
@@ -374,6 +367,18 @@ impl Engine {
         };
         engine.background = Some(Background::start(options).map_err(ServeError::Thread)?);
         Ok(engine)
+    }
+
+    /// What ends the shards, from whatever thread asks for it.
+    fn shutdown_handle(&self) -> ShutdownHandle {
+        let (stop, wakers) = (Arc::clone(&self.stop), self.wakers.clone());
+        ShutdownHandle::new(move || {
+            // Ordering: Release, as good a place as any: the flag carries no data.
+            stop.store(true, Ordering::Release);
+            for waker in &wakers {
+                waker.wake();
+            }
+        })
     }
 
     /// Waits until every shard has recovered, with a word now and then if that takes long.

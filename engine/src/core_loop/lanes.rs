@@ -141,17 +141,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             u64::from(header.count),
         );
         let producer = ProducerId(header.producer);
-        let refused = if self.flags.failed() {
-            Some(AckStatus::Unknown)
-        } else if !self.has_voice(producer, peer, header.ticket) {
-            Some(AckStatus::Fenced)
-        } else if self.flags.disk_full() {
-            self.take_voice_away(producer);
-            Some(AckStatus::DiskFull)
-        } else {
-            None
-        };
-        if let Some(status) = refused {
+        if let Some(status) = self.refusal(peer, producer, header.ticket) {
             self.refuse_part(peer, header.ticket, status);
             return Took::Whole;
         }
@@ -203,6 +193,20 @@ impl<D: Disk, C: Clock> Core<D, C> {
             },
         );
         Took::Whole
+    }
+
+    /// Why a sub-batch is not even looked at.
+    fn refusal(&mut self, peer: usize, producer: ProducerId, ticket: u64) -> Option<AckStatus> {
+        if self.flags.failed() {
+            Some(AckStatus::Unknown)
+        } else if !self.has_voice(producer, peer, ticket) {
+            Some(AckStatus::Fenced)
+        } else if self.flags.disk_full() {
+            self.take_voice_away(producer);
+            Some(AckStatus::DiskFull)
+        } else {
+            None
+        }
     }
 
     /// Whether this connection of this peer still speaks for the producer. A producer that never
