@@ -1,0 +1,165 @@
+#!/bin/sh
+# Measures every figure of this folder's README and writes results/summary.md. About five minutes.
+# Stop everything else on the machine first; nothing here can make a busy machine quiet.
+#
+#   docs/benchmarks/run.sh            all scenarios
+#   docs/benchmarks/run.sh steady     one of: saturation steady many start replay keys cores
+set -eu
+cd "$(dirname "$0")/../.."
+
+# Length of a measured block; engine and floor take turns, three blocks each.
+block=${RINGMILL_BENCH_SECONDS:-5}
+seconds=$((3 * block))
+bin=${RINGMILL_BIN_DIR:-target/release}
+work=${RINGMILL_BENCH_DIR:-target/benchmarks}
+out=${RINGMILL_BENCH_OUT:-docs/benchmarks/results}
+export LC_ALL=C
+pipeline=docs/examples/treasure_hunt.toml
+engine=127.0.0.1:7430 engine_http=127.0.0.1:7431
+floor=127.0.0.1:7440 floor_http=127.0.0.1:7441
+all="saturation steady many start replay keys cores"
+
+[ -n "${RINGMILL_SKIP_BUILD:-}" ] || cargo build --release --bin ringmill --bin loadgen
+mkdir -p "$work" "$out"
+servers=
+stop_all() {
+    for pid in $servers; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in $servers; do wait "$pid" 2>/dev/null || true; done
+    servers=
+}
+trap stop_all EXIT INT TERM
+
+# serve NAME LISTEN HTTP [ARGS...]: starts a server and waits for its ready line.
+serve() {
+    name=$1 listen=$2 http=$3
+    shift 3
+    "$bin/ringmill" serve --pipeline $pipeline --data "$work/$name" --listen "$listen" \
+        --http "$http" "$@" >"$work/$name.out" 2>"$work/$name.err" &
+    pid=$!
+    servers="$servers $pid"
+    until grep -q '^ready' "$work/$name.out"; do
+        kill -0 "$pid" 2>/dev/null || { cat "$work/$name.err" >&2; exit 1; }
+        sleep 0.02
+    done
+}
+
+fresh_pair() {
+    stop_all
+    rm -rf "$work/engine" "$work/floor"
+    serve engine $engine $engine_http --cpus 0
+    serve floor $floor $floor_http --cpus 0 --floor log
+}
+
+# load NAME [ARGS...]: the generator on CPU 1, in alternating blocks with the floor.
+load() {
+    name=$1
+    shift
+    status=0
+    "$bin/loadgen" run -a $engine --cpus 1 --keys 1M -w 2s -q --json "$work/$name.json" "$@" \
+        >"$out/$name.txt" || status=$?
+    # 5: the machine was too noisy for the figures to count; the text says so.
+    [ "$status" -eq 0 ] || [ "$status" -eq 5 ] || exit "$status"
+    cat "$out/$name.txt"
+}
+
+saturation() {
+    fresh_pair
+    load saturation --floor $floor --block "${block}s" -d "${seconds}s" -r max --batch 500
+    stop_all
+    "$bin/ringmill" inspect "$work/engine" >"$out/saturation-stages.txt"
+}
+
+steady() {
+    fresh_pair
+    load steady --floor $floor --block "${block}s" -d "${seconds}s" -r 500k --batch 50
+    # shellcheck disable=SC2086
+    set -- $servers
+    grep VmRSS "/proc/$1/status" | tee "$out/memory.txt"
+    stop_all
+    "$bin/ringmill" inspect "$work/engine" | tee "$out/steady-stages.txt"
+}
+
+many() {
+    fresh_pair
+    load many --floor $floor --block "${block}s" -d "${seconds}s" -r 300k --batch 1 \
+        --connections 64
+    stop_all
+}
+
+# Ready times of an empty store, without and with a stored verdict of the flush probe; then the
+# processor time of the whole process over ten idle seconds.
+start() {
+    stop_all
+    rm -rf "$work/start"
+    : >"$out/start.txt"
+    for round in first stored stored stored; do
+        serve start $engine $engine_http --cpus 0
+        echo "$round: $(grep started "$work/start.err")" >>"$out/start.txt"
+        if [ $round = first ]; then
+            # shellcheck disable=SC2086
+            set -- $servers
+            before=$(awk '{print $14 + $15}' "/proc/$1/stat")
+            sleep 10
+            after=$(awk '{print $14 + $15}' "/proc/$1/stat")
+            echo "idle: $((after - before)) clock ticks of $(getconf CLK_TCK)/s in 10 s" \
+                >>"$out/start.txt"
+        fi
+        stop_all
+    done
+    cat "$out/start.txt"
+}
+
+# The ready line after a run names what was replayed and how long that took.
+replay() {
+    stop_all
+    rm -rf "$work/replay"
+    serve replay $engine $engine_http --cpus 0
+    load replay-load -d "${block}s" -r max --batch 500
+    stop_all
+    : >"$out/replay.txt"
+    for round in 1 2 3; do
+        serve replay $engine $engine_http --cpus 0
+        cat "$work/replay.out" >>"$out/replay.txt"
+        stop_all
+    done
+    cat "$out/replay.txt"
+}
+
+keys() {
+    for count in 100k 10M; do
+        stop_all
+        rm -rf "$work/engine"
+        serve engine $engine $engine_http --cpus 0
+        load "keys-$count" --keys $count -d "${block}s" -r max --batch 500
+    done
+    stop_all
+}
+
+# Two shards and a generator on two CPUs: oversubscribed, so only the stage table's hop counts.
+cores() {
+    stop_all
+    rm -rf "$work/engine"
+    serve engine $engine $engine_http --shards 2
+    load cores -d "${block}s" -r 200k --batch 50
+    stop_all
+    "$bin/ringmill" inspect "$work/engine" | tee "$out/cores-stages.txt"
+}
+
+for scenario in ${1:-$all}; do
+    printf '\n== %s\n' "$scenario"
+    "$scenario"
+done
+
+{
+    echo "# Results"
+    echo
+    echo "Written by \`docs/benchmarks/run.sh\` on $(date -u +%Y-%m-%d), version"
+    echo "$("$bin/ringmill" --version). Medians and ratios are in the README of this folder."
+    for file in "$out"/*.txt; do
+        printf '\n## %s\n\n```text\n' "$(basename "$file" .txt)"
+        cat "$file"
+        printf '```\n'
+    done
+} >"$out/summary.md"
+rm -f "$out"/*.txt
+echo "wrote $out/summary.md"
