@@ -276,6 +276,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             Self::on_event(net, core, event);
         }
         busy |= core.retry_blocked(net);
+        core.sweep_if_due();
         busy |= core.drain_requests(net);
         busy |= core.seal();
         core.release_unlogged();
@@ -358,6 +359,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
         self.turn_ns = self.clock.mono_ns();
         self.turn_wall_ns = self.clock.wall_ns();
         self.turn_bytes = 0;
+    }
+
+    /// Looks over the connections now and then; after what has arrived was read, so that a core
+    /// that was held up itself does not blame its clients.
+    fn sweep_if_due(&mut self) {
         if self.turn_ns >= self.next_sweep_ns {
             self.next_sweep_ns = self.turn_ns + SWEEP_NS;
             self.sweep();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::client::{Client, Reply, Wire};
 use common::http::Http;
 use common::random::{Random, seed};
-use common::readings::{FRAME_TIMEOUT_MS, Healthy, check_after_restart, good_row, start};
+use common::readings::{Healthy, check_after_restart, good_row, start};
 use common::server::Server;
 use ringmill_shard::limits::FRAME_HEADER_BYTES;
 use ringmill_shard::wire::{
@@ -330,51 +330,6 @@ fn half_frames_that_end(server: &Server) {
         client.wire.send(&[byte]).unwrap();
     }
     assert_eq!(client.wire.expect_ack().sequence, 2);
-}
-
-#[test]
-fn slow_senders_are_ended_and_slow_starters_are_not() {
-    let dir = common::scratch();
-    let mut server = start(dir.path(), &[]);
-    let healthy = Healthy::start(&server);
-    let timeout = Duration::from_millis(FRAME_TIMEOUT_MS);
-    let mut idle = Client::hello(server.listen, "idle", 0);
-    let mut half = Client::hello(server.listen, "half", 0);
-    let mut drip = Client::hello(server.listen, "drip", 0);
-    let row = good_row(idle.schema(), 1);
-    let frame = idle.frame(1, &row);
-    half.wire.send(&frame[..frame.len() / 2]).unwrap();
-    // A byte now and then does not buy time.
-    let begun = Instant::now();
-    let dripping = std::thread::spawn(move || {
-        for byte in &frame {
-            if drip.wire.send(std::slice::from_ref(byte)).is_err() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        says(
-            &drip.wire.expect_end(ErrorCode::SlowSender),
-            "within 3000 ms",
-        );
-    });
-    says(
-        &half.wire.expect_end(ErrorCode::SlowSender),
-        "within 3000 ms",
-    );
-    assert!(begun.elapsed() >= timeout, "it was given its time");
-    dripping.join().unwrap();
-    // The silent connection may be silent, and its frame has all the time from its own first byte:
-    // this pause contains a look at half frames and is well below the limit.
-    let frame = idle.frame(1, &row);
-    let (first, second) = frame.split_at(frame.len() / 2);
-    idle.wire.send(first).unwrap();
-    std::thread::sleep(Duration::from_millis(1_300));
-    idle.wire.send(second).unwrap();
-    assert_eq!(idle.wire.expect_ack().sequence, 1);
-    server.assert_running();
-    let acked = healthy.stop();
-    check_after_restart(server, dir.path(), &[], acked);
 }
 
 #[test]

@@ -45,16 +45,11 @@ ties = "first-to-reach"
 "#;
 
 const AT_MS: i64 = 1_767_225_600_000;
-/// The limit of the servers here for a frame.
-pub const FRAME_TIMEOUT_MS: u64 = 3_000;
-
 /// A server of readings in `dir`.
 pub fn start(dir: &Path, more: &[&str]) -> Server {
     let pipeline = dir.join("readings.toml");
     std::fs::write(&pipeline, PIPELINE).unwrap();
-    let timeout = format!("{FRAME_TIMEOUT_MS}ms");
-    let args = [&["--frame-timeout", &timeout], more].concat();
-    Server::start(&pipeline, &dir.join("data"), &args)
+    Server::start(&pipeline, &dir.join("data"), more)
 }
 
 /// A row that breaks no rule.
