@@ -22,7 +22,7 @@ pub struct Session {
     pub epoch: u32,
     /// The greatest sequence that may start the next publication; anything above is a gap.
     pub next_sequence: u64,
-    /// Greatest sequence that this connection has brought; 0 for none.
+    /// Greatest sequence that this connection has brought or was told to be durable; 0 for none.
     pub taken_through: u64,
 }
 

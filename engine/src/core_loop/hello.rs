@@ -217,7 +217,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             producer: greeting.producer,
             epoch,
             next_sequence: greeting.highest + 1,
-            taken_through: 0,
+            taken_through: greeting.lowest.min(greeting.highest),
         });
         let mut ack = self.hello_ack.clone();
         ack.epoch = epoch;
