@@ -17,6 +17,9 @@ use super::cover::{Cover, Point};
 use super::model::generate::random_event;
 use super::model::random::Random;
 
+/// Bytes received at a time, at most about so many.
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
 /// Chunks under way to the engine before the client waits, as a socket's buffer makes it.
 const WINDOW_CHUNKS: usize = 200;
 
@@ -80,7 +83,13 @@ fn in_pieces(random: &mut Random, pipe: &SharedPipe, bytes: &[u8]) {
             rest.len().min(40)
         };
         let (piece, behind) = rest.split_at(1 + random.below(most as u64) as usize);
-        pipe.to_engine.push_back(piece.to_vec());
+        match pipe.to_engine.back_mut() {
+            // What waits in a socket's buffer is received together.
+            Some(waiting) if waiting.len() < CHUNK_BYTES_MAX && random.chance(60) => {
+                waiting.extend_from_slice(piece);
+            }
+            _ => pipe.to_engine.push_back(piece.to_vec()),
+        }
         rest = behind;
     }
 }
@@ -557,8 +566,10 @@ impl Producer {
                 .refused
                 .is_none_or(|refused| error.sequence <= refused)
         {
-            // A retry from the first unacknowledged one is right whatever was refused first.
-            let from = error.sequence.min(self.acked + 1);
+            // A retry from the first that this connection did not acknowledge is right, whatever
+            // was refused first and whatever an older connection has heard.
+            let first = connection.sent.first().map_or(1, |(sequence, _)| *sequence);
+            let from = error.sequence.min(first.max(connection.acked + 1)).max(1);
             connection.refused = Some(from);
             connection.rewound = true;
             self.cursor = self.cursor.min(from);
