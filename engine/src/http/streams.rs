@@ -197,8 +197,13 @@ pub(super) async fn get_producer(
     };
     let highest = views.iter().map(last).max().unwrap_or(0);
     let whole = answers.missing.is_empty();
+    // Older logs may have gaps below their greatest sequence, so only the shard's own log counts.
+    let complete = |view: &Option<ProducerView>| match view {
+        Some(view) if view.epoch == epoch => view.last_sequence,
+        _ => 0,
+    };
     let lowest = if whole {
-        views.iter().map(last).min().unwrap_or(0)
+        views.iter().map(complete).min().unwrap_or(0)
     } else {
         0
     };

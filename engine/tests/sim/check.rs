@@ -289,6 +289,12 @@ fn check_shard(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
             format!("{rejected} rejected, {expected} in the log")
         })?;
     }
+    check_views(state, oracle, cover)
+}
+
+fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Result<(), String> {
+    let pipeline = oracle.pipeline;
+    let counters = state.counters();
     for (index, view) in pipeline.views.iter().enumerate() {
         let (late, mut expected) = oracle.view(view);
         cover.add(Point::WindowLate, late);

@@ -86,6 +86,24 @@ pub(crate) struct Plan {
 
 pub(crate) const SHARDS: [usize; 4] = [1, 2, 3, 5];
 
+/// How often which fault happens; only those that the promise covers.
+fn draw_rates(random: &mut Random) -> FaultRates {
+    let mut rates = FaultRates::NONE;
+    for fault in Fault::ALL {
+        let enabled = random.chance(25) && fault.promise() == Promise::Survive;
+        let harmless = matches!(fault, Fault::ShortWrite | Fault::Transient);
+        let choices = if harmless {
+            [300, 2_000, 12_000]
+        } else {
+            [20, 60, 250]
+        };
+        if enabled {
+            rates = rates.with(fault, *random.pick(&choices));
+        }
+    }
+    rates
+}
+
 impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Plan {
         let mut pipeline = if random.chance(50) {
@@ -112,19 +130,7 @@ impl Plan {
             lock_wait: Duration::ZERO,
             ..LogOptions::default()
         };
-        let mut rates = FaultRates::NONE;
-        for fault in Fault::ALL {
-            let enabled = random.chance(25) && fault.promise() == Promise::Survive;
-            let harmless = matches!(fault, Fault::ShortWrite | Fault::Transient);
-            let choices = if harmless {
-                [300, 2_000, 12_000]
-            } else {
-                [20, 60, 250]
-            };
-            if enabled {
-                rates = rates.with(fault, *random.pick(&choices));
-            }
-        }
+        let rates = draw_rates(random);
         let many_frames = random.chance(12);
         let mesh = MeshOptions {
             request_slots: if many_frames {
