@@ -139,3 +139,11 @@ fn lines_that_are_no_objects() {
     let mut row = vec![0; schema.row_len()];
     assert!(parse_line(&schema, b"{\"u\":1,\"s\":\"\xff\"}", &mut row).is_err());
 }
+
+#[test]
+fn a_float_is_the_nearest_one_to_its_text() {
+    for text in ["30821.823529411766", "0.1", "1e-310", "123456789.12345679"] {
+        let value = read(&format!(r#"{{"u":1,"f":{text}}}"#)).unwrap();
+        assert_eq!(value["f"].as_f64(), text.parse().ok(), "{text}");
+    }
+}
