@@ -314,6 +314,13 @@ impl<D: Disk, C: Clock> Core<D, C> {
         net.close(socket);
     }
 
+    /// Moves every connection's clock on by the time in which this core did not run.
+    pub(super) fn give_time_back(&mut self, held_up_ns: u64) {
+        for connection in self.connections.iter_mut().flatten() {
+            connection.progress_ns += held_up_ns;
+        }
+    }
+
     /// Ends connections whose half frame does not come on.
     pub(super) fn sweep(&mut self) {
         let now = self.turn_ns;
