@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use ringmill_benches::{Bench, Better, Sample, mix};
-use ringmill_shard::rank::{RankIndex, Tie};
+use ringmill_shard::rank::RankIndex;
 
 mod hunt;
 use hunt::{BATCH_ROWS, Random};
@@ -63,18 +63,10 @@ impl Order for Tree {
     }
 }
 
-impl Order for RankIndex {
+impl Order for RankIndex<3> {
     #[inline]
     fn set(&mut self, member: u32, _: Option<(u64, u64)>, (key, reached): (u64, u64)) {
-        self.update(member, key, tie(reached));
-    }
-}
-
-fn tie(reached: u64) -> Tie {
-    Tie {
-        stamp_ns: reached,
-        log_stream: 0,
-        index: 0,
+        self.update(member, &[key, reached, 0]);
     }
 }
 
@@ -140,14 +132,14 @@ impl<O: Order> Board<O> {
     }
 }
 
-impl Board<RankIndex> {
+impl Board<RankIndex<3>> {
     fn run_batches(&mut self, gains: &[(u32, u32)]) {
         let mut updates = Vec::with_capacity(BATCH_ROWS);
         for batch in gains.chunks(BATCH_ROWS) {
             updates.clear();
             for &gain in batch {
                 if let Some((_, (key, reached))) = self.gain(gain) {
-                    updates.push((gain.0, key, tie(reached)));
+                    updates.push((gain.0, [key, reached, 0]));
                 }
             }
             self.order.update_batch(&updates);
@@ -157,8 +149,8 @@ impl Board<RankIndex> {
 
 struct Boards {
     tree: RefCell<Board<Tree>>,
-    single: RefCell<Board<RankIndex>>,
-    batch: RefCell<Board<RankIndex>>,
+    single: RefCell<Board<RankIndex<3>>>,
+    batch: RefCell<Board<RankIndex<3>>>,
 }
 
 impl Boards {

@@ -49,7 +49,7 @@ pub(crate) enum BoardState {
 #[derive(Clone, Copy)]
 pub(crate) struct BoardRead<'a> {
     pub(crate) score: &'a ScorePlan,
-    pub(crate) rank: &'a RankIndex,
+    pub(crate) rank: &'a RankIndex<3>,
     pub(crate) members: &'a KeyTable,
 }
 
@@ -89,10 +89,8 @@ impl BoardRead<'_> {
     }
 
     pub(crate) fn row(&self, id: u32) -> BoardRow {
-        let key = self
-            .rank
-            .get(id)
-            .expect("invariant: only ranked members are read");
+        let key = self.rank.get(id).map(OrderKey::from_words);
+        let key = key.expect("invariant: only ranked members are read");
         let score = self.score.scalar(key.sort_key);
         BoardRow {
             member: self.members.key(id).to_vec(),
@@ -115,7 +113,7 @@ impl BoardRead<'_> {
         below: usize,
     ) -> (Vec<BoardRow>, Vec<BoardRow>, u64) {
         let mut ids = Vec::new();
-        let (above, better) = self.rank.neighbours(key, above, below, &mut ids);
+        let (above, better) = self.rank.neighbours(&key.words(), above, below, &mut ids);
         let mut rows: Vec<_> = ids.into_iter().map(|id| self.row(id)).collect();
         let below = rows.split_off(above);
         (rows, below, better)

@@ -47,7 +47,7 @@ fn tie(n: u64) -> Tie {
     }
 }
 
-fn compare(index: &RankIndex, model: &Model, random: &mut Random, note: &str) {
+fn compare(index: &RankIndex<3>, model: &Model, random: &mut Random, note: &str) {
     index.check();
     let sorted = model.sorted();
     let members = sorted.len() as u64;
@@ -60,9 +60,9 @@ fn compare(index: &RankIndex, model: &Model, random: &mut Random, note: &str) {
         let rank = random.below(members);
         let (key, member) = sorted[rank as usize];
         assert_eq!(index.rank(member), Some(rank), "{note}");
-        assert_eq!(index.get(member), Some(key), "{note}");
+        assert_eq!(index.get(member), Some(key.words()), "{note}");
         let better = sorted.partition_point(|(other, _)| *other < key);
-        assert_eq!(index.count_better(&key), better as u64, "{note}");
+        assert_eq!(index.count_better(&key.words()), better as u64, "{note}");
 
         let n = random.below(30) as usize;
         let mut page = Vec::new();
@@ -71,7 +71,7 @@ fn compare(index: &RankIndex, model: &Model, random: &mut Random, note: &str) {
         assert_eq!(page, expected[rank as usize..end], "{note}");
 
         let mut around = Vec::new();
-        let (above, better) = index.neighbours(&key, n, n + 1, &mut around);
+        let (above, better) = index.neighbours(&key.words(), n, n + 1, &mut around);
         assert_eq!(above as u64, better.min(n as u64), "{note}");
         let first = better as usize - above;
         let end = (better as usize + n + 1).min(sorted.len());
@@ -93,7 +93,7 @@ fn compare(index: &RankIndex, model: &Model, random: &mut Random, note: &str) {
         },
     ] {
         let better = sorted.partition_point(|(other, _)| *other < key);
-        assert_eq!(index.count_better(&key), better as u64, "{note}");
+        assert_eq!(index.count_better(&key.words()), better as u64, "{note}");
     }
 }
 
@@ -110,7 +110,7 @@ fn run(name: &str, seed: u64, ops: u64, members: u64, draw: impl Fn(&mut Random,
                 sort_key: draw(&mut random, op),
                 tie: tie(op),
             };
-            index.update(member, key.sort_key, key.tie);
+            index.update(member, &key.words());
             model.keys.insert(member, key);
         }
         if op % (ops / 12) == 0 || op + 1 == ops {
@@ -176,7 +176,7 @@ fn rising_and_falling_scores() {
 fn equal_order_keys_fall_back_to_the_member() {
     let mut index = RankIndex::new();
     for member in (0..3_000).rev() {
-        index.update(member, 5, Tie::default());
+        index.update(member, &[5, 0, 0]);
     }
     index.check();
     let mut all = Vec::new();
@@ -187,16 +187,32 @@ fn equal_order_keys_fall_back_to_the_member() {
     assert_eq!(index.count_better(&key), 0, "equal keys are not better");
 }
 
+/// Arrivals of one batch share score and stamp; so may a member that was there all along.
+#[test]
+fn a_member_that_rose_in_place_goes_with_the_arrivals_that_equal_it() {
+    let (mut index, mut model) = (RankIndex::new(), Model::default());
+    let mut set = |member: u32, words: [u64; 3]| {
+        index.update(member, &words);
+        model.keys.insert(member, OrderKey::from_words(words));
+    };
+    for member in 0..700 {
+        set(member, [5, u64::from(member), 0]);
+    }
+    set(0, [7, 100_000, 0]);
+    for member in 700..1_500 {
+        set(member, [7, 100_000, u64::from(member)]);
+    }
+    compare(&index, &model, &mut Random(1), "risen in place");
+}
+
 #[test]
 fn growth_and_complete_removal() {
     let mut index = RankIndex::new();
     for round in 0..3_u64 {
         for member in 0..30_000_u32 {
-            index.update(
-                member,
-                u64::from(member).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-                tie(round),
-            );
+            let sort_key = u64::from(member).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let tie = tie(round);
+            index.update(member, &OrderKey { sort_key, tie }.words());
         }
         index.check();
         assert_eq!(index.len(), 30_000);
@@ -215,16 +231,14 @@ fn a_batch_is_the_same_as_its_updates_one_by_one() {
     for round in 0..200 {
         let batch: Vec<_> = (0..50)
             .map(|i| {
-                (
-                    random.below(500) as u32,
-                    random.below(90),
-                    tie(round * 50 + i),
-                )
+                let (member, sort_key) = (random.below(500) as u32, random.below(90));
+                let tie = tie(round * 50 + i);
+                (member, OrderKey { sort_key, tie }.words())
             })
             .collect();
         one.update_batch(&batch);
-        for &(member, sort_key, tie) in &batch {
-            other.update(member, sort_key, tie);
+        for (member, words) in &batch {
+            other.update(*member, words);
         }
     }
     let (mut a, mut b) = (Vec::new(), Vec::new());
@@ -258,7 +272,7 @@ proptest! {
                 Op::Update(member, score, tie) => {
                     let tie = Tie { stamp_ns: u64::from(tie / 16), log_stream: 0, index: 0 };
                     let key = OrderKey { sort_key: u64::from(score) / coarse, tie };
-                    index.update(u32::from(member), key.sort_key, tie);
+                    index.update(u32::from(member), &key.words());
                     model.keys.insert(u32::from(member), key);
                 }
                 Op::Remove(member) => {
@@ -269,71 +283,4 @@ proptest! {
         }
         compare(&index, &model, &mut Random(coarse), "proptest");
     }
-}
-
-/// CPU time of this thread.
-fn cpu_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    stat.split(' ')
-        .next()
-        .and_then(|ns| ns.parse().ok())
-        .expect("a number")
-}
-
-/// Not a test of time: prints what an update and a rank cost, for a person to read.
-#[test]
-#[ignore = "prints timings; run with --release --ignored --nocapture"]
-fn cost_of_an_update() {
-    let members: u64 = std::env::var("RANK_MEMBERS").map_or(1_000_000, |v| v.parse().unwrap());
-    let updates = 10_000_000_u64;
-    let mut random = Random(5);
-    let mut index = RankIndex::new();
-    let mut scores = vec![0_u64; members as usize];
-    for member in 0..members {
-        scores[member as usize] = random.below(5_000);
-        index.update(member as u32, !scores[member as usize], tie(member));
-    }
-    // What the machine can do at this moment: one random update of a plain map of the same size.
-    let mut map: std::collections::HashMap<u64, u64> = (0..members).map(|m| (m, 0)).collect();
-    let start = cpu_ns();
-    for _ in 0..updates {
-        *map.get_mut(&random.below(members)).unwrap() += 1;
-    }
-    println!(
-        "std HashMap: {:.1} ns per update",
-        (cpu_ns() - start) as f64 / updates as f64
-    );
-    drop(map);
-    for batch in [1, 50, 256] {
-        let mut now = members;
-        let mut chunk = Vec::with_capacity(batch);
-        let start = cpu_ns();
-        for _ in 0..updates / batch as u64 {
-            chunk.clear();
-            for _ in 0..batch {
-                let member = random.below(members);
-                scores[member as usize] += random.below(100);
-                now += 1;
-                chunk.push((member as u32, !scores[member as usize], tie(now)));
-            }
-            index.update_batch(&chunk);
-        }
-        let elapsed = (cpu_ns() - start) as f64;
-        println!(
-            "sum of points, batch {batch}: {:.1} ns per update",
-            elapsed / updates as f64
-        );
-    }
-    let start = cpu_ns();
-    let mut sum = 0;
-    for _ in 0..10_000 {
-        sum += index.rank(random.below(members) as u32).unwrap();
-    }
-    println!("rank: {:.2} us ({sum})", (cpu_ns() - start) as f64 / 1e7);
-    let start = cpu_ns();
-    for now in 0..updates {
-        index.update(random.below(members) as u32, random.next(), tie(now));
-    }
-    let elapsed = (cpu_ns() - start) as f64;
-    println!("random keys: {:.1} ns per update", elapsed / updates as f64);
 }

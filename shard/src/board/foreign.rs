@@ -10,7 +10,7 @@ use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::delta::{Delta, DeltaQueue};
 use crate::partition::{group_of, key_hash, shard_of};
-use crate::rank::RankIndex;
+use crate::rank::{OrderKey, RankIndex};
 use crate::schema::Schema;
 use crate::table::KeyTable;
 use crate::table::chunks::Chunks;
@@ -30,7 +30,7 @@ pub(crate) struct ForeignBoard {
     locals: Chunks<Partial>,
     /// Partials of the other shards, for members owned here.
     remotes: Vec<Chunks<Partial>>,
-    rank: RankIndex,
+    rank: RankIndex<3>,
     overflow: u64,
     touched: Vec<u32>,
 }
@@ -172,7 +172,8 @@ impl ForeignBoard {
         if merged.held != Held::Nothing {
             let (sort_key, held_back) = merged.sort_key(&self.score);
             self.overflow += u64::from(held_back);
-            self.rank.update(id, sort_key, merged.tie);
+            let tie = merged.tie;
+            self.rank.update(id, &OrderKey { sort_key, tie }.words());
         }
     }
 

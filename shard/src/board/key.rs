@@ -5,7 +5,7 @@ use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::aggregate::{CompensatedSum, Number};
 use crate::pipeline::ScoreRule;
-use crate::rank::{AIM_CHUNK, Aim, RankIndex, Tie};
+use crate::rank::{AIM_CHUNK, Aim, OrderKey, RankIndex, Tie};
 use crate::schema::Schema;
 use crate::table::KeyTable;
 use crate::table::chunks::Chunks;
@@ -14,7 +14,7 @@ use crate::window::Accepted;
 #[derive(Debug, Clone)]
 pub(crate) struct KeyBoard {
     score: ScorePlan,
-    rank: RankIndex,
+    rank: RankIndex<3>,
     /// The key field, if it may be null: such events touch no board.
     optional_member: Option<usize>,
     /// Compensated sums by member, for sums of f64 only.
@@ -118,21 +118,21 @@ impl KeyBoard {
             for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
                 let bits = self.event_bits(schema, batch, pick);
                 scores[index] = bits;
-                let aimed = bits.and_then(|bits| step(self.rank.sort_key(member), bits));
+                let aimed = bits.and_then(|bits| step(self.rank.first_word(member), bits));
                 aims[index] = aimed.map_or(Aim::NONE, |sort_key| {
-                    self.rank.aim(member, sort_key, origin.tie(pick))
+                    self.rank.aim(member, &origin.order(sort_key, pick))
                 });
             }
             for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
                 let Some(bits) = scores[index] else { continue };
                 // An earlier event of the chunk may have moved the same member: read again.
-                let current = self.rank.sort_key(member);
+                let current = self.rank.first_word(member);
                 match step(current, bits) {
                     None => self.overflow += 1,
                     Some(sort_key) if current == Some(sort_key) => {}
                     Some(sort_key) => {
-                        let tie = origin.tie(pick);
-                        self.rank.update_aimed(member, sort_key, tie, &aims[index]);
+                        let words = origin.order(sort_key, pick);
+                        self.rank.update_aimed(member, &words, aims[index]);
                     }
                 }
             }
@@ -176,8 +176,8 @@ impl KeyBoard {
             }
             *sums.at_mut(member as usize) = sum;
             let sort_key = self.score.sort_key((sum.value() + 0.0).to_bits());
-            if self.rank.sort_key(member) != Some(sort_key) {
-                self.rank.update(member, sort_key, origin.tie(pick));
+            if self.rank.first_word(member) != Some(sort_key) {
+                self.rank.update(member, &origin.order(sort_key, pick));
             }
         }
         self.float_sums = sums;
@@ -199,5 +199,12 @@ impl Origin {
             log_stream: self.log_stream,
             index,
         }
+    }
+
+    /// The order of a score that the event at `index` of the batch has reached.
+    #[inline]
+    fn order(&self, sort_key: u64, index: u32) -> [u64; 3] {
+        let tie = self.tie(index);
+        OrderKey { sort_key, tie }.words()
     }
 }

@@ -1,9 +1,8 @@
-//! The upper level of the rank index: which bucket covers a key.
+//! The order of the buckets: exact lower bounds, searched in two levels.
 //!
-//! Pages hold up to 128 buckets in key order. Lower bounds are kept as plain arrays of sort keys,
-//! searched without branches; ties are compared only among equal sort keys.
+//! Pages hold up to 128 buckets in key order, so that a new bucket moves few neighbours.
 
-use super::FullKey;
+use super::key::{FullKey, pair};
 
 /// Buckets per page; a full page splits in two halves.
 pub(super) const PAGE_BUCKETS_MAX: usize = 128;
@@ -11,42 +10,33 @@ pub(super) const PAGE_BUCKETS_MAX: usize = 128;
 const PAGE_MERGE_BUCKETS: usize = PAGE_BUCKETS_MAX * 3 / 4;
 
 #[derive(Debug, Clone)]
-pub(super) struct Page {
-    /// Members in all buckets of the page.
-    pub(super) members: u64,
+pub(super) struct Page<const WORDS: usize> {
     /// Lower bounds of the buckets.
-    lowers: Bounds,
+    lowers: Bounds<WORDS>,
     pub(super) buckets: Vec<u32>,
 }
 
-/// Lower bounds in ascending order, the parts that searches look at apart from the rest.
-#[derive(Debug, Clone, Default)]
-struct Bounds {
-    sort_keys: Vec<u64>,
-    stamps_ns: Vec<u64>,
-    full: Vec<FullKey>,
+/// Lower bounds in ascending order; what nearly every search is decided by apart from the rest.
+#[derive(Debug, Clone)]
+struct Bounds<const WORDS: usize> {
+    pairs: Vec<u128>,
+    full: Vec<FullKey<WORDS>>,
 }
 
-impl Bounds {
+impl<const WORDS: usize> Bounds<WORDS> {
     fn with_capacity(capacity: usize) -> Self {
         Self {
-            sort_keys: Vec::with_capacity(capacity),
-            stamps_ns: Vec::with_capacity(capacity),
+            pairs: Vec::with_capacity(capacity),
             full: Vec::with_capacity(capacity),
         }
     }
 
     /// Index of the last bound at or below `key`, 0 if there is none.
-    #[inline]
-    fn last_at_or_below(&self, key: &FullKey) -> usize {
-        let found = self
-            .sort_keys
-            .partition_point(|sort_key| *sort_key <= key.sort_key);
+    fn last_at_or_below(&self, key: &FullKey<WORDS>) -> usize {
+        let pair = pair(&key.words);
+        let found = self.pairs.partition_point(|bound| *bound <= pair);
         let candidate = found.saturating_sub(1);
-        // Most arrivals are the latest with their score, so the last bound with it is the one.
-        let below =
-            (self.sort_keys[candidate] < key.sort_key) | (self.stamps_ns[candidate] < key.stamp_ns);
-        if below | (candidate == 0) {
+        if self.pairs[candidate] < pair || candidate == 0 {
             return candidate;
         }
         self.full[..=candidate]
@@ -54,46 +44,36 @@ impl Bounds {
             .saturating_sub(1)
     }
 
-    fn insert(&mut self, at: usize, bound: FullKey) {
-        self.sort_keys.insert(at, bound.sort_key);
-        self.stamps_ns.insert(at, bound.stamp_ns);
+    fn insert(&mut self, at: usize, bound: FullKey<WORDS>) {
+        self.pairs.insert(at, pair(&bound.words));
         self.full.insert(at, bound);
     }
 
-    fn set(&mut self, at: usize, bound: FullKey) {
-        self.sort_keys[at] = bound.sort_key;
-        self.stamps_ns[at] = bound.stamp_ns;
+    fn set(&mut self, at: usize, bound: FullKey<WORDS>) {
+        self.pairs[at] = pair(&bound.words);
         self.full[at] = bound;
     }
 
     fn remove(&mut self, at: usize) {
-        self.sort_keys.remove(at);
-        self.stamps_ns.remove(at);
+        self.pairs.remove(at);
         self.full.remove(at);
     }
 
     fn move_tail(&mut self, at: usize, target: &mut Self) {
-        target.sort_keys.extend(self.sort_keys.drain(at..));
-        target.stamps_ns.extend(self.stamps_ns.drain(at..));
+        target.pairs.extend(self.pairs.drain(at..));
         target.full.extend(self.full.drain(at..));
     }
 }
 
-impl Page {
+impl<const WORDS: usize> Page<WORDS> {
     fn new() -> Self {
         Self {
-            members: 0,
             lowers: Bounds::with_capacity(PAGE_BUCKETS_MAX),
             buckets: Vec::with_capacity(PAGE_BUCKETS_MAX),
         }
     }
 
-    #[inline]
-    fn slot_of(&self, key: &FullKey) -> usize {
-        self.lowers.last_at_or_below(key)
-    }
-
-    fn insert(&mut self, slot: usize, lower: FullKey, bucket: u32) {
+    fn insert(&mut self, slot: usize, lower: FullKey<WORDS>, bucket: u32) {
         self.lowers.insert(slot, lower);
         self.buckets.insert(slot, bucket);
     }
@@ -103,7 +83,6 @@ impl Page {
         self.buckets.remove(slot);
     }
 
-    /// Moves the buckets from `slot` on to the end of `target`, but not their member count.
     fn move_tail(&mut self, slot: usize, target: &mut Self) {
         self.lowers.move_tail(slot, &mut target.lowers);
         target.buckets.extend(self.buckets.drain(slot..));
@@ -119,67 +98,59 @@ pub(super) struct Spot {
 
 /// All pages in key order. There is always at least one page with at least one bucket.
 #[derive(Debug, Clone)]
-pub(super) struct Directory {
-    pages: Vec<Page>,
+pub(super) struct Directory<const WORDS: usize> {
+    pages: Vec<Page<WORDS>>,
+    /// Members in all buckets of a page, by page id.
+    members: Vec<u64>,
     free: Vec<u32>,
     /// Page ids in key order, with the lower bound of each page's first bucket.
     order: Vec<u32>,
-    lowers: Bounds,
-    /// Changes with every change of the buckets' places; an aim of another version is void.
-    version: u32,
+    lowers: Bounds<WORDS>,
 }
 
-impl Directory {
+impl<const WORDS: usize> Directory<WORDS> {
     /// One page with `bucket` covering every key.
     pub(super) fn new(bucket: u32) -> Self {
         let mut page = Page::new();
-        page.insert(0, FullKey::default(), bucket);
-        let mut lowers = Bounds::default();
-        lowers.insert(0, FullKey::default());
+        page.insert(0, FullKey::LEAST, bucket);
+        let mut lowers = Bounds::with_capacity(1);
+        lowers.insert(0, FullKey::LEAST);
         Self {
             pages: vec![page],
+            members: vec![0],
             free: Vec::new(),
-            version: 0,
             order: vec![0],
             lowers,
         }
     }
 
     /// Where the bucket stands that covers `key`.
-    #[inline]
-    pub(super) fn locate(&self, key: &FullKey) -> Spot {
+    pub(super) fn locate(&self, key: &FullKey<WORDS>) -> Spot {
         let at = self.lowers.last_at_or_below(key);
-        Spot {
-            at,
-            slot: self.pages[self.order[at] as usize].slot_of(key),
-        }
+        let slot = self.pages[self.order[at] as usize]
+            .lowers
+            .last_at_or_below(key);
+        Spot { at, slot }
     }
 
-    #[inline]
-    pub(super) fn version(&self) -> u32 {
-        self.version
+    fn page(&self, at: usize) -> &Page<WORDS> {
+        &self.pages[self.order[at] as usize]
     }
 
-    #[inline]
     pub(super) fn bucket(&self, spot: Spot) -> u32 {
-        self.pages[self.order[spot.at] as usize].buckets[spot.slot]
+        self.page(spot.at).buckets[spot.slot]
     }
 
+    /// Members in all buckets of a page.
     #[inline]
-    pub(super) fn page_id(&self, at: usize) -> u32 {
-        self.order[at]
+    pub(super) fn members_mut(&mut self, page_id: u32) -> &mut u64 {
+        &mut self.members[page_id as usize]
     }
 
-    #[inline]
-    pub(super) fn page_mut(&mut self, page_id: u32) -> &mut Page {
-        &mut self.pages[page_id as usize]
-    }
-
-    /// The pages in key order.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = &Page> {
-        self.order
-            .iter()
-            .map(|&page_id| &self.pages[page_id as usize])
+    /// The pages in key order, each with its number of members.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&Page<WORDS>, u64)> {
+        let page = |&id: &u32| (&self.pages[id as usize], self.members[id as usize]);
+        self.order.iter().map(page)
     }
 
     /// Where `bucket` of page `page_id` stands.
@@ -195,17 +166,37 @@ impl Directory {
         Spot { at, slot }
     }
 
-    /// The bucket to the left or right of `spot` in the same page.
-    pub(super) fn neighbour(&self, spot: Spot, right: bool) -> Option<u32> {
-        let slot = if right {
-            spot.slot + 1
-        } else {
-            spot.slot.checked_sub(1)?
-        };
-        self.pages[self.order[spot.at] as usize]
-            .buckets
-            .get(slot)
-            .copied()
+    /// The bucket before the one at `spot`.
+    pub(super) fn previous(&self, Spot { at, slot }: Spot) -> Option<u32> {
+        match slot.checked_sub(1) {
+            Some(slot) => Some(self.bucket(Spot { at, slot })),
+            None => self.page(at.checked_sub(1)?).buckets.last().copied(),
+        }
+    }
+
+    /// The bucket after the one at `spot`.
+    pub(super) fn next(&self, Spot { at, slot }: Spot) -> Option<u32> {
+        match self.page(at).buckets.get(slot + 1) {
+            Some(&bucket) => Some(bucket),
+            None => self
+                .page(self.order.get(at + 1).map(|_| at + 1)?)
+                .buckets
+                .first()
+                .copied(),
+        }
+    }
+
+    /// How many buckets there are, and the first words of the least and the greatest border
+    /// between two.
+    pub(super) fn extent(&self) -> (usize, u64, u64) {
+        let buckets = self.in_order().map(|(page, _)| page.buckets.len()).sum();
+        let borders = |at: usize| self.page(at).lowers.full.iter().map(|key| key.words[0]);
+        let least = borders(0)
+            .nth(1)
+            .or_else(|| borders(self.order.get(1).map(|_| 1)?).next());
+        let greatest = borders(self.order.len() - 1).next_back();
+        let greatest = greatest.expect("invariant: a page has a bucket");
+        (buckets, least.unwrap_or(greatest), greatest)
     }
 
     /// Adds `bucket` to the right of `spot`. Buckets that changed page are reported to `moved`
@@ -213,12 +204,11 @@ impl Directory {
     pub(super) fn insert_after(
         &mut self,
         spot: Spot,
-        lower: FullKey,
+        lower: FullKey<WORDS>,
         bucket: u32,
-        members_of: impl Fn(u32) -> u32,
+        members_of: impl Fn(u32) -> u16,
         mut moved: impl FnMut(u32, u32),
     ) {
-        self.version = self.version.wrapping_add(1);
         let page_id = self.order[spot.at];
         let page = &mut self.pages[page_id as usize];
         page.insert(spot.slot + 1, lower, bucket);
@@ -228,16 +218,19 @@ impl Directory {
         }
         let upper_id = self.free.pop().unwrap_or_else(|| {
             self.pages.push(Page::new());
+            self.members.push(0);
             (self.pages.len() - 1) as u32
         });
         let mut upper = std::mem::replace(&mut self.pages[upper_id as usize], Page::new());
         let page = &mut self.pages[page_id as usize];
         page.move_tail(PAGE_BUCKETS_MAX / 2, &mut upper);
+        let mut members = 0;
         for &bucket in &upper.buckets {
-            upper.members += u64::from(members_of(bucket));
+            members += u64::from(members_of(bucket));
             moved(bucket, upper_id);
         }
-        page.members -= upper.members;
+        self.members[page_id as usize] -= members;
+        self.members[upper_id as usize] = members;
         self.order.insert(spot.at + 1, upper_id);
         self.lowers.insert(spot.at + 1, upper.lowers.full[0]);
         self.pages[upper_id as usize] = upper;
@@ -245,23 +238,23 @@ impl Directory {
 
     /// Gives the place of `spot` to `bucket`, which covers what the old one covered.
     pub(super) fn replace(&mut self, spot: Spot, bucket: u32) {
-        self.version = self.version.wrapping_add(1);
         self.pages[self.order[spot.at] as usize].buckets[spot.slot] = bucket;
     }
 
     /// Whether only one bucket is left.
     pub(super) fn is_single(&self) -> bool {
-        self.order.len() == 1 && self.pages[self.order[0] as usize].buckets.len() == 1
+        self.order.len() == 1 && self.page(0).buckets.len() == 1
     }
 
     /// Takes the bucket at `spot` out; its left neighbour covers its range from now on (for the
     /// very first bucket, its right neighbour does).
     pub(super) fn remove(&mut self, spot: Spot, moved: impl FnMut(u32, u32)) {
-        self.version = self.version.wrapping_add(1);
-        let page = &mut self.pages[self.order[spot.at] as usize];
+        let page_id = self.order[spot.at];
+        let page = &mut self.pages[page_id as usize];
         page.remove(spot.slot);
         if page.buckets.is_empty() {
-            assert!(page.members == 0, "an empty page has no members");
+            let members = self.members[page_id as usize];
+            assert!(members == 0, "an empty page has no members");
             self.drop_page(spot.at);
         } else {
             self.refresh_lower(spot.at);
@@ -270,8 +263,8 @@ impl Directory {
     }
 
     fn refresh_lower(&mut self, at: usize) {
-        let page = &self.pages[self.order[at] as usize];
-        self.lowers.set(at, page.lowers.full[0]);
+        let lower = self.page(at).lowers.full[0];
+        self.lowers.set(at, lower);
     }
 
     fn drop_page(&mut self, at: usize) {
@@ -280,7 +273,7 @@ impl Directory {
     }
 
     fn merge_pages(&mut self, at: usize, mut moved: impl FnMut(u32, u32)) {
-        let buckets = |at: usize| self.pages[self.order[at] as usize].buckets.len();
+        let buckets = |at: usize| self.page(at).buckets.len();
         let left =
             if at + 1 < self.order.len() && buckets(at) + buckets(at + 1) < PAGE_MERGE_BUCKETS {
                 at
@@ -295,24 +288,25 @@ impl Directory {
         for &bucket in &right.buckets {
             moved(bucket, left_id);
         }
-        let page = &mut self.pages[left_id as usize];
-        page.members += right.members;
-        right.move_tail(0, page);
+        self.members[left_id as usize] += std::mem::take(&mut self.members[right_id as usize]);
+        right.move_tail(0, &mut self.pages[left_id as usize]);
         self.drop_page(left + 1);
     }
 
-    pub(super) fn check(&self) {
+    /// Verifies every invariant and hands out each bucket with its lower bound, in key order.
+    pub(super) fn check(&self) -> Vec<(u32, FullKey<WORDS>)> {
         assert_eq!(self.order.len(), self.lowers.full.len());
-        let mut previous: Option<FullKey> = None;
-        for (at, page) in self.in_order().enumerate() {
+        let mut all: Vec<(u32, FullKey<WORDS>)> = Vec::new();
+        for (at, (page, _)) in self.in_order().enumerate() {
             assert!(!page.buckets.is_empty() && page.buckets.len() < PAGE_BUCKETS_MAX);
             assert_eq!(self.lowers.full[at], page.lowers.full[0]);
+            assert_eq!(self.lowers.pairs[at], page.lowers.pairs[0]);
             for (slot, lower) in page.lowers.full.iter().enumerate() {
-                assert_eq!(page.lowers.sort_keys[slot], lower.sort_key);
-                assert_eq!(page.lowers.stamps_ns[slot], lower.stamp_ns);
-                assert!(previous.is_none_or(|previous| previous < *lower));
-                previous = Some(*lower);
+                assert_eq!(page.lowers.pairs[slot], pair(&lower.words));
+                assert!(all.last().is_none_or(|(_, previous)| previous < lower));
+                all.push((page.buckets[slot], *lower));
             }
         }
+        all
     }
 }

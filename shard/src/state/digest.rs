@@ -97,12 +97,10 @@ impl ShardState {
             ids.sort_unstable_by_key(|&id| board.members.key(id));
             digest.number(ids.len() as u64);
             for id in ids {
-                let key = board
-                    .rank
-                    .get(id)
-                    .expect("invariant: the range holds ranked members");
+                let words = board.rank.get(id);
+                let words = words.expect("invariant: the range holds ranked members");
                 digest.bytes(board.members.key(id));
-                digest_key(digest, &key);
+                words.into_iter().for_each(|word| digest.number(word));
                 if let BoardState::Key(state) = state
                     && let Some(sum) = state.float_sum(id)
                 {
@@ -128,11 +126,4 @@ impl ShardState {
             }
         }
     }
-}
-
-fn digest_key(digest: &mut Digest, key: &crate::rank::OrderKey) {
-    digest.number(key.sort_key);
-    digest.number(key.tie.stamp_ns);
-    digest.number(u64::from(key.tie.log_stream));
-    digest.number(u64::from(key.tie.index));
 }

@@ -27,7 +27,7 @@ impl ShardState {
             }
             Query::Member { board, member } => Answer::Member(self.member(*board, member)?),
             Query::CountBetter { board, key } => {
-                Answer::CountBetter(self.board(*board)?.rank.count_better(key))
+                Answer::CountBetter(self.board(*board)?.rank.count_better(&key.words()))
             }
             Query::Neighbours {
                 board,

@@ -1,0 +1,103 @@
+//! Reads: counts down to one bucket, then its members.
+
+use super::RankIndex;
+use super::bucket::HOLE;
+use super::key::FullKey;
+
+impl<const WORDS: usize> RankIndex<WORDS> {
+    /// How many members are strictly better than `member`: its 0-based rank.
+    pub fn rank(&self, member: u32) -> Option<u64> {
+        let words = self.get(member)?;
+        Some(self.count_below(&FullKey { words, member }))
+    }
+
+    /// How many members are strictly better than `key`.
+    pub fn count_better(&self, key: &[u64; WORDS]) -> u64 {
+        let (words, member) = (*key, 0);
+        self.count_below(&FullKey { words, member })
+    }
+
+    fn count_below(&self, key: &FullKey<WORDS>) -> u64 {
+        let spot = self.directory.locate(key);
+        let mut count = 0;
+        for (at, (page, members)) in self.directory.in_order().enumerate().take(spot.at + 1) {
+            if at < spot.at {
+                count += members;
+                continue;
+            }
+            for &bucket in &page.buckets[..spot.slot] {
+                count += u64::from(self.buckets[bucket as usize].members);
+            }
+        }
+        let inside = self.members_of(self.directory.bucket(spot));
+        count + inside.filter(|&other| self.full_key(other) < *key).count() as u64
+    }
+
+    /// Appends up to `n` members to `out`, best first, from 0-based rank `start` on.
+    pub fn range(&self, start: u64, n: usize, out: &mut Vec<u32>) {
+        let mut skip = start;
+        let mut wanted = n;
+        let mut keys = Vec::new();
+        for (page, members) in self.directory.in_order() {
+            if wanted == 0 {
+                return;
+            }
+            if skip >= members {
+                skip -= members;
+                continue;
+            }
+            for &bucket in &page.buckets {
+                let members = u64::from(self.buckets[bucket as usize].members);
+                if wanted == 0 || skip >= members {
+                    skip = skip.saturating_sub(members);
+                    continue;
+                }
+                keys.clear();
+                self.keys_of(bucket, &mut keys);
+                keys.sort_unstable();
+                let taken = keys.iter().skip(skip as usize).take(wanted);
+                let before = out.len();
+                out.extend(taken.map(|key| key.member));
+                wanted -= out.len() - before;
+                skip = 0;
+            }
+        }
+    }
+
+    /// Appends the `above` members closest above `key` and the `below` members at or below it
+    /// (`key` itself first, if a member has it) to `out`, best first; returns how many of them are
+    /// above and the 0-based rank of `key`.
+    pub fn neighbours(
+        &self,
+        key: &[u64; WORDS],
+        above: usize,
+        below: usize,
+        out: &mut Vec<u32>,
+    ) -> (usize, u64) {
+        let better = self.count_better(key);
+        let above = usize::try_from(better).map_or(above, |better| better.min(above));
+        self.range(better - above as u64, above + below, out);
+        (above, better)
+    }
+
+    /// The entries of a bucket's list, holes included.
+    pub(super) fn entries(&self, bucket: u32) -> &[u32] {
+        let used = usize::from(self.buckets[bucket as usize].entries);
+        &self.lists[bucket as usize][..used]
+    }
+
+    pub(super) fn members_of(&self, bucket: u32) -> impl Iterator<Item = u32> {
+        let entries = self.entries(bucket).iter().copied();
+        entries.filter(|&member| member != HOLE)
+    }
+
+    pub(super) fn full_key(&self, member: u32) -> FullKey<WORDS> {
+        let words = self.records.at(member as usize).words;
+        FullKey { words, member }
+    }
+
+    /// Appends the keys of the members of `bucket`, in no order.
+    pub(super) fn keys_of(&self, bucket: u32, out: &mut Vec<FullKey<WORDS>>) {
+        out.extend(self.members_of(bucket).map(|member| self.full_key(member)));
+    }
+}
