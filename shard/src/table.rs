@@ -14,7 +14,7 @@ mod segment;
 
 use crate::prefetch::prefetch;
 use crate::schema::{Field, FieldType};
-use arena::KeyArena;
+use arena::{KeyArena, same_bytes};
 use segment::{NO_ID, Segment, Slot};
 
 /// Slots of a segment that takes part in splitting.
@@ -132,7 +132,9 @@ impl KeyTable {
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let segment = &self.segments[self.segment_of(hash)];
-        segment.find(hash, |id| self.hash_is_key || self.arena.get(id) == key)
+        segment.find(hash, |id| {
+            self.hash_is_key || same_bytes(self.arena.get(id), key)
+        })
     }
 
     /// The id of `key`, added if unknown; true if it was added.

@@ -11,6 +11,7 @@ use crate::pipeline::View;
 use crate::query::{WindowCursor, WindowRow};
 use crate::schema::Schema;
 use crate::table::KeyTable;
+use crate::table::arena::same_bytes;
 use std::collections::VecDeque;
 
 /// Group rows of events that are in no window.
@@ -204,7 +205,7 @@ impl ViewState {
                 .key(schema, &batch.rows[at..at + row_bytes], &mut key_scratch);
             let hash = group_hash(key);
             let groups = &self.windows[place].groups;
-            if group_row == NO_GROUP || hash != last.0 || groups.key(last.1) != key {
+            if group_row == NO_GROUP || hash != last.0 || !same_bytes(groups.key(last.1), key) {
                 last = (hash, self.group_id(place, hash, key));
                 group_row = self.windows[place].group_rows[last.1 as usize];
             }

@@ -88,3 +88,15 @@ impl KeyArena {
         self.keys = 0;
     }
 }
+
+/// Equality of keys that are mostly short: two overlapping loads instead of a call.
+#[inline]
+pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() || a.len() > 16 {
+        return a == b;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        (Some(first), Some(other)) => first == other && a.last_chunk::<8>() == b.last_chunk::<8>(),
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
+}
