@@ -39,7 +39,8 @@ pub enum Op {
         /// Open file.
         file: FileId,
     },
-    /// Reads `bytes` from `offset` into the front of `buffer`.
+    /// Reads `bytes` from `offset` into `buffer`, from its byte `start` on; never beyond
+    /// the end of the file.
     Read {
         /// Open file.
         file: FileId,
@@ -47,9 +48,21 @@ pub enum Op {
         offset: u64,
         /// Owned until the completion.
         buffer: AlignedBuf,
-        /// Length; at most the buffer's.
+        /// Place in the buffer, on a block.
+        start: usize,
+        /// Length; at most the rest of the buffer.
         bytes: usize,
     },
+}
+
+impl Op {
+    /// The file that it is for.
+    #[must_use]
+    pub fn file(&self) -> FileId {
+        match *self {
+            Op::Write { file, .. } | Op::Datasync { file } | Op::Read { file, .. } => file,
+        }
+    }
 }
 
 /// A finished operation.
@@ -70,6 +83,12 @@ pub trait Disk {
     /// Starts `op`. Tickets are the caller's; the number of operations in flight is bounded by
     /// the back end, and overrunning it is a bug of the caller (panics).
     fn submit(&mut self, ticket: u64, op: Op);
+
+    /// Hands what was submitted to the device now, for callers that go on computing instead of
+    /// taking part in the turns of a core. Never waits.
+    fn start(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Appends the operations that have finished to `out`. Never blocks.
     fn reap(&mut self, out: &mut Vec<Completion>);

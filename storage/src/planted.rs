@@ -52,6 +52,10 @@ pub enum PlantedBug {
     IgnoreLaterFrames,
     /// Late writes of an earlier process are taken for frames of the log.
     IgnoreIncarnation,
+    /// What recovery reads ahead is taken in the order of its completions.
+    ReadAheadOutOfOrder,
+    /// A short read ahead counts as a whole one.
+    IgnoreShortRead,
     /// A leftover file is removed, and its name used again, without a flush in between.
     LeftoverNotFlushed,
     /// The manifest is written over its only valid slot.
@@ -60,7 +64,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// Every defect.
-    pub const ALL: [PlantedBug; 24] = [
+    pub const ALL: [PlantedBug; 26] = [
         PlantedBug::AckBeforeCompletion,
         PlantedBug::IgnoreShortWrite,
         PlantedBug::DropFlush,
@@ -83,6 +87,8 @@ impl PlantedBug {
         PlantedBug::MarkNotRewritten,
         PlantedBug::IgnoreLaterFrames,
         PlantedBug::IgnoreIncarnation,
+        PlantedBug::ReadAheadOutOfOrder,
+        PlantedBug::IgnoreShortRead,
         PlantedBug::LeftoverNotFlushed,
         PlantedBug::ManifestOverwritesSlot,
     ];

@@ -8,13 +8,14 @@
 
 use std::fmt;
 
+mod ahead;
 mod evidence;
 mod judge;
 mod reader;
 pub(crate) mod repair;
 pub(crate) mod scan;
 
-pub(crate) use reader::read_whole;
+pub(crate) use reader::{PIECE_BYTES_DEFAULT, PIECE_BYTES_MAX, read_whole};
 pub use scan::Replay;
 
 /// What stands where the next frame, or the header of the next segment, would be.

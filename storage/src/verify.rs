@@ -9,7 +9,7 @@ use crate::error::StorageError;
 use crate::log::{LogIdentity, check_identity, read_mark};
 use crate::mark::{Mark, mark_path};
 use crate::recovery::scan::{Access, Scan};
-use crate::recovery::{RecoveryReport, Replay};
+use crate::recovery::{PIECE_BYTES_DEFAULT, RecoveryReport, Replay};
 use crate::slots::Newest;
 
 /// What a log is and what recovery would find.
@@ -40,13 +40,11 @@ pub fn read_dir<D: Disk>(
         invalid,
     } = read_mark(disk, dir)?;
     let names = disk.list(dir).map_err(StorageError::io("list", dir))?;
-    let mut scan = Scan::new(dir, mark, Access::ReadOnly, 0, &names);
+    let (access, piece) = (Access::ReadOnly, PIECE_BYTES_DEFAULT);
+    let mut scan = Scan::new(dir, mark, access, 0, &names, piece);
     scan.report.mark_slots_invalid = invalid;
     let walked = scan.run(disk, replay);
-    if let Some(begun) = &scan.begun {
-        disk.close(begun.file);
-    }
-    walked?;
+    walked.and(scan.close(disk))?;
     Ok(VerifyReport {
         identity: LogIdentity {
             log_id: mark.log_id,

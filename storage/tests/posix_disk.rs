@@ -26,6 +26,7 @@ fn operations_complete_in_order_with_tickets_and_buffers() {
             file,
             offset: 0,
             buffer,
+            start: 0,
             bytes: 2 * BLOCK,
         },
     );

@@ -90,6 +90,7 @@ impl<D: Disk> Subject<D> {
                     file,
                     offset,
                     buffer,
+                    start: 0,
                     bytes,
                 },
                 Kind::Datasync => {

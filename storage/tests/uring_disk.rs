@@ -49,6 +49,7 @@ fn writes_reads_and_flushes_complete_with_their_tickets_and_buffers() {
             file,
             offset: 8192,
             buffer,
+            start: 0,
             bytes: 2 * BLOCK,
         },
     );
@@ -158,6 +159,7 @@ fn buffers_come_home_with_every_error() {
             file: writable,
             offset: 1 << 16,
             buffer: read,
+            start: 0,
             bytes: BLOCK,
         },
     );

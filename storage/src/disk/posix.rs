@@ -113,9 +113,11 @@ impl Disk for PosixDisk {
                 file,
                 offset,
                 mut buffer,
+                start,
                 bytes,
             } => {
-                let result = self.files.read_at(file, offset, &mut buffer[..bytes]);
+                let target = &mut buffer[start..start + bytes];
+                let result = self.files.read_at(file, offset, target);
                 Completion {
                     ticket,
                     result,

@@ -67,10 +67,10 @@ impl SimWorld {
         self.world.borrow_mut().crash(crash);
     }
 
-    /// The process dies at its operation number `operations` from now; `None` takes that back.
+    /// The process dies at its call number `calls` from now; `None` takes that back.
     /// The caller then calls [`SimWorld::crash`].
-    pub fn die_after(&self, operations: Option<u64>) {
-        self.world.borrow_mut().operations_left = operations;
+    pub fn die_after(&self, calls: Option<u64>) {
+        self.world.borrow_mut().calls_left = calls;
     }
 
     /// Replaces the rates of faults by chance.
@@ -121,6 +121,13 @@ impl SimWorld {
             .map(|inode| world.files[inode].seen.clone())
     }
 
+    /// Makes a block of a file unreadable, until it is written again.
+    pub fn spoil(&self, path: &Path, block: usize) {
+        let mut world = self.world.borrow_mut();
+        let inode = world.file_at(path).expect("the file to spoil exists");
+        world.files[inode].spoilt.insert(block);
+    }
+
     /// Makes a file vanish, durably.
     pub fn remove(&self, path: &Path) {
         let mut world = self.world.borrow_mut();
@@ -140,7 +147,13 @@ impl SimWorld {
         self.world.borrow().is_locked(path)
     }
 
-    /// Operations so far.
+    /// Calls of processes so far: what [`SimWorld::die_after`] counts.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.world.borrow().calls
+    }
+
+    /// Operations so far: calls, and the ends of what was submitted.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.world.borrow().operations
@@ -209,20 +222,21 @@ fn check_alignment(offset: u64, buffer: &[u8]) {
 
 impl Disk for SimDisk {
     fn submit(&mut self, ticket: u64, op: Op) {
-        if let Op::Write {
-            offset,
-            buffer,
-            bytes,
-            ..
-        }
-        | Op::Read {
-            offset,
-            buffer,
-            bytes,
-            ..
-        } = &op
-        {
-            check_alignment(*offset, &buffer[..*bytes]);
+        match &op {
+            Op::Write {
+                offset,
+                buffer,
+                bytes,
+                ..
+            } => check_alignment(*offset, &buffer[..*bytes]),
+            Op::Read {
+                offset,
+                buffer,
+                start,
+                bytes,
+                ..
+            } => check_alignment(*offset, &buffer[*start..*start + *bytes]),
+            Op::Datasync { .. } => {}
         }
         self.world
             .borrow_mut()

@@ -139,11 +139,12 @@ impl UringDisk {
             file,
             offset,
             mut buffer,
+            start,
             bytes,
         } = read;
-        check_range(&buffer, offset, bytes);
-        let length = u32::try_from(bytes).expect("invariant: a read is at most 1 MiB");
-        let address = buffer.as_mut_ptr();
+        check_range(&buffer[start..], offset, bytes);
+        let length = u32::try_from(bytes).expect("invariant: a read is at most a few MiB");
+        let address = buffer[start..].as_mut_ptr();
         let (fd, fixed) = self.target(file);
         let entry = opcode::Read::new(fd, address, length)
             .offset(offset)
@@ -262,6 +263,7 @@ struct Read {
     file: FileId,
     offset: u64,
     buffer: AlignedBuf,
+    start: usize,
     bytes: usize,
 }
 
@@ -288,7 +290,7 @@ fn write_entry(
     }
 }
 
-fn check_range(buffer: &AlignedBuf, offset: u64, bytes: usize) {
+fn check_range(buffer: &[u8], offset: u64, bytes: usize) {
     assert!(
         bytes <= buffer.len(),
         "invariant: an operation stays inside its buffer"
@@ -333,6 +335,7 @@ impl Disk for UringDisk {
                 file,
                 offset,
                 buffer,
+                start,
                 bytes,
             } => {
                 self.submit_read(
@@ -341,11 +344,16 @@ impl Disk for UringDisk {
                         file,
                         offset,
                         buffer,
+                        start,
                         bytes,
                     },
                 );
             }
         }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        self.pump()
     }
 
     fn reap(&mut self, out: &mut Vec<Completion>) {

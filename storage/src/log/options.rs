@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::StorageError;
 use crate::layout::{BLOCK_BYTES, FRAME_BYTES_MAX, SEGMENT_BLOCKS_RESERVED, SEGMENT_BYTES_DEFAULT};
+use crate::recovery::{PIECE_BYTES_DEFAULT, PIECE_BYTES_MAX};
 
 /// Sequence of an entry within one log: the first is 1, without gaps.
 pub type Lsn = u64;
@@ -39,6 +40,8 @@ pub struct LogOptions {
     pub flush: FlushPolicy,
     /// Prepared segments that [`crate::log::Log::wanted_segment`] asks to have in hand.
     pub segments_ready: usize,
+    /// Bytes of one read of recovery, in whole blocks; a few of them are in flight.
+    pub replay_piece_bytes: usize,
     /// Attempts at a lock. A killed process's last write keeps its lock until it has landed.
     pub lock_tries: u32,
     /// Pause between them.
@@ -58,6 +61,7 @@ impl Default for LogOptions {
             frame_bytes: FRAME_BYTES_MAX,
             flush: FlushPolicy::WithWrite,
             segments_ready: 2,
+            replay_piece_bytes: PIECE_BYTES_DEFAULT,
             lock_tries: 40,
             lock_wait: Duration::from_millis(50),
             required_lsn: 0,
@@ -77,6 +81,13 @@ impl LogOptions {
         let segment_min = 2 * frame + u64::from(SEGMENT_BLOCKS_RESERVED) * block;
         let segment_ok = self.segment_bytes.is_multiple_of(block)
             && (segment_min..=u64::from(u32::MAX)).contains(&self.segment_bytes);
+        let piece = self.replay_piece_bytes;
+        if piece == 0 || !piece.is_multiple_of(BLOCK_BYTES) || piece > PIECE_BYTES_MAX {
+            return Err(StorageError::Options(format!(
+                "recovery reads {piece} bytes at once: it must be a multiple of {block} up to \
+                 {PIECE_BYTES_MAX}"
+            )));
+        }
         if frame_ok && segment_ok {
             return Ok(());
         }

@@ -55,7 +55,8 @@ impl<D: Disk> Log<D> {
         check_identity(&path, identity, &found)?;
 
         let names = disk.list(dir).map_err(StorageError::io("list", dir))?;
-        let mut scan = Scan::new(dir, found, access, options.required_lsn, &names);
+        let (required, piece) = (options.required_lsn, options.replay_piece_bytes);
+        let mut scan = Scan::new(dir, found, access, required, &names, piece);
         scan.report.mark_slots_invalid = invalid;
         scan.run(&mut disk, replay)?;
         remove_unfinished(&mut disk, dir, &names);

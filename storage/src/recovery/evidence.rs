@@ -61,8 +61,7 @@ fn look_at_later_segment<D: Disk>(
         return Ok(());
     };
     let looked = look_inside(scan, disk, segment_sequence, file, found);
-    disk.close(file);
-    looked
+    looked.and(scan.reader.close(disk, &path, file))
 }
 
 fn look_inside<D: Disk>(
@@ -88,23 +87,22 @@ fn look_inside<D: Disk>(
         next_block: 0,
         unproven_block: 0,
     };
-    scan.reader.turn_to(file, segment.bytes());
+    // The direct successor of a sealed segment may hold the whole rest of the log.
+    let is_successor = scan.sealed && segment_sequence == scan.next_segment();
+    let end = match is_successor {
+        true => segment.bytes(),
+        false => LATER_SEGMENT_BYTES.min(segment.bytes()),
+    };
+    scan.reader.turn_to(disk, &segment.path, file, 0..end)?;
     let block = scan.reader.slice(disk, &segment.path, 0, BLOCK_BYTES)?;
     if let Ok(header) = SegmentHeader::decode(block) {
         let ours = header.log_id == scan.mark.log_id && header.stream == scan.mark.stream;
         found.evidence.later_segment |= ours && header.segment_sequence >= scan.next_segment();
     }
-    // The direct successor of a sealed segment may hold the whole rest of the log.
-    let is_successor = scan.sealed && segment_sequence == scan.next_segment();
-    let end = if is_successor {
-        segment.bytes()
-    } else {
-        LATER_SEGMENT_BYTES.min(segment.bytes())
-    };
     look_for_frames(scan, disk, &segment, BLOCK_BYTES as u64, end, found)
 }
 
-/// Looks at every block of `from..end` for headers of this log.
+/// Looks at every block of `from..end` for headers of this log; the reader stands there.
 fn look_for_frames<D: Disk>(
     scan: &mut Scan<'_>,
     disk: &mut D,
@@ -113,7 +111,6 @@ fn look_for_frames<D: Disk>(
     end: u64,
     found: &mut Found,
 ) -> Result<(), StorageError> {
-    scan.reader.turn_to(segment.file, segment.bytes());
     let is_later = segment.segment_sequence >= scan.next_segment();
     let mut offset = from;
     while offset < end {

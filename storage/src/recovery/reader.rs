@@ -1,54 +1,79 @@
 //! Sequential reads in large pieces, frames handed out in place.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
+use super::ahead::Ahead;
 use crate::aligned::AlignedBuf;
 use crate::disk::{Disk, FileId};
 use crate::error::StorageError;
 use crate::layout::{BLOCK_BYTES, FRAME_BYTES_MAX};
 use crate::segment::is_transient;
 
-/// Bytes asked for at once: large enough to keep a device busy, small enough to stay in a cache.
-const PIECE_BYTES: usize = 4 << 20;
-const _: () = assert!(PIECE_BYTES >= 2 * FRAME_BYTES_MAX);
+/// Bytes asked for at once, by default: large enough to keep a device busy, small enough that what
+/// is being worked on stays in a cache.
+pub(crate) const PIECE_BYTES_DEFAULT: usize = 2 << 20;
+
+/// Most that can be asked for at once: what is held at a time is a small multiple of it.
+pub(crate) const PIECE_BYTES_MAX: usize = 16 << 20;
 
 /// How often a read is tried before its error is believed.
 const READ_TRIES: u32 = 4;
 
-/// A window over one file that moves forward.
+/// A window over one file that moves forward, with the pieces behind it on their way.
+///
+/// What a frame has in one piece is copied in front of the next, into headroom kept there, so that
+/// every frame is contiguous: one frame per piece at most.
 pub(super) struct Reader {
-    buffer: AlignedBuf,
+    ahead: Ahead,
     file: FileId,
-    file_bytes: u64,
-    /// Offset of the window's first byte.
+    /// Nothing is read from here on.
+    end: u64,
+    buffer: AlignedBuf,
+    /// Offset of the window's first byte, and its place in the buffer.
     start: u64,
+    at: usize,
     filled: usize,
+    /// End of the piece that the window ends in: up to here the read ahead has failed.
+    piece_end: u64,
 }
 
 impl Reader {
-    /// A reader without a file; the window grows with the first one.
-    pub(super) fn new() -> Reader {
-        let buffer = AlignedBuf::zeroed(BLOCK_BYTES);
+    /// A reader without a file; its buffers grow with the first one.
+    pub(super) fn new(piece_bytes: usize) -> Reader {
         Reader {
-            buffer,
+            ahead: Ahead::new(piece_bytes),
             file: 0,
-            file_bytes: 0,
+            end: 0,
+            buffer: AlignedBuf::zeroed(BLOCK_BYTES),
             start: 0,
+            at: 0,
             filled: 0,
+            piece_end: 0,
         }
     }
 
-    /// Turns to another file, whose length is in whole blocks.
-    pub(super) fn turn_to(&mut self, file: FileId, file_bytes: u64) {
-        let needed = (PIECE_BYTES as u64).min(file_bytes) as usize;
-        if needed > self.buffer.len() {
-            self.buffer = AlignedBuf::zeroed(needed);
-        }
-        (self.file, self.file_bytes, self.start, self.filled) = (file, file_bytes, 0, 0);
+    /// Turns to `range` of another file, in whole blocks, of which nothing else is read.
+    pub(super) fn turn_to<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        path: &Path,
+        file: FileId,
+        range: Range<u64>,
+    ) -> Result<(), StorageError> {
+        (self.file, self.end) = (file, range.end);
+        (self.start, self.filled, self.piece_end) = (range.start, 0, range.start);
+        // What is carried over is less than what is asked for at once: a frame, or the range.
+        let headroom = (range.end - range.start).min(FRAME_BYTES_MAX as u64) as usize;
+        self.ahead
+            .turn_to(disk, file, range, headroom)
+            .map_err(StorageError::io("read", path))
     }
 
-    /// The `bytes` at `offset`, which lie inside the file; both whole blocks, at most a frame.
+    /// The `bytes` at `offset`, which lie inside the range and not before the last ones asked for;
+    /// both whole blocks, at most a frame.
+    #[inline]
     pub(super) fn slice<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -56,40 +81,72 @@ impl Reader {
         offset: u64,
         bytes: usize,
     ) -> Result<&[u8], StorageError> {
+        let end = offset + bytes as u64;
         assert!(
-            offset + bytes as u64 <= self.file_bytes,
-            "reads stay inside the segment"
+            (self.start..=self.window_end()).contains(&offset) && end <= self.end,
+            "invariant: reads go forward and stay inside the range"
         );
-        let end = self.start + self.filled as u64;
-        if offset < self.start || offset + bytes as u64 > end {
-            self.refill(disk, path, offset, end)?;
+        while end > self.window_end() {
+            self.extend(disk, path, offset, end)?;
         }
-        let at = (offset - self.start) as usize;
+        let at = self.at + (offset - self.start) as usize;
         Ok(&self.buffer[at..at + bytes])
     }
 
-    /// Moves the window to `offset`, keeping what it already has from there on.
-    fn refill<D: Disk>(
+    /// Leaves the file: waits for the reads in flight, if any.
+    pub(super) fn leave<D: Disk>(&mut self, disk: &mut D, path: &Path) -> Result<(), StorageError> {
+        (self.end, self.filled, self.piece_end) = (self.start, 0, self.start);
+        self.ahead
+            .settle(disk)
+            .map_err(StorageError::io("read", path))
+    }
+
+    /// Leaves and closes `file`. If a read of it cannot be waited for, it goes with the disk.
+    pub(super) fn close<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        path: &Path,
+        file: FileId,
+    ) -> Result<(), StorageError> {
+        self.leave(disk, path)?;
+        disk.close(file);
+        Ok(())
+    }
+
+    fn window_end(&self) -> u64 {
+        self.start + self.filled as u64
+    }
+
+    /// Moves the window's end towards `end`, keeping what it has from `offset` on.
+    fn extend<D: Disk>(
         &mut self,
         disk: &mut D,
         path: &Path,
         offset: u64,
         end: u64,
     ) -> Result<(), StorageError> {
-        let kept = if (self.start..end).contains(&offset) {
-            let from = (offset - self.start) as usize;
-            self.buffer.copy_within(from..self.filled, 0);
-            self.filled - from
-        } else {
-            0
-        };
-        self.start = offset;
-        self.filled = kept;
-        let wanted = (self.buffer.len() as u64).min(self.file_bytes - offset) as usize;
-        let rest = &mut self.buffer[kept..wanted];
-        read_whole(disk, self.file, path, offset + kept as u64, rest)?;
-        self.filled = wanted;
-        Ok(())
+        let from = self.window_end();
+        if from < self.piece_end {
+            let until = end.min(self.piece_end);
+            let at = self.at + self.filled;
+            let missing = &mut self.buffer[at..at + (until - from) as usize];
+            read_whole(disk, self.file, path, from, missing)?;
+            self.filled = (until - self.start) as usize;
+            return Ok(());
+        }
+        let io_error = StorageError::io("read", path);
+        let next = self.ahead.next(disk).map_err(io_error)?;
+        let mut piece = next.expect("invariant: pieces reach to the end of the range");
+        let headroom = self.ahead.headroom();
+        let kept = (from - offset) as usize;
+        let tail = self.at + self.filled - kept..self.at + self.filled;
+        piece.buffer[headroom - kept..headroom].copy_from_slice(&self.buffer[tail]);
+        (self.start, self.at) = (offset, headroom - kept);
+        self.filled = kept + piece.filled;
+        self.piece_end = piece.offset + piece.bytes as u64;
+        let used = std::mem::replace(&mut self.buffer, piece.buffer);
+        let io_error = StorageError::io("read", path);
+        self.ahead.give_back(disk, used).map_err(io_error)
     }
 }
 

@@ -55,7 +55,8 @@ fn rewrite_unproven<D: Disk>(
         return Ok(());
     }
     let mut copy = AlignedBuf::zeroed(ZERO_WRITE_BYTES.min((end - offset) as usize));
-    scan.reader.turn_to(begun.file, begun.bytes());
+    scan.reader
+        .turn_to(disk, &begun.path, begun.file, offset..end)?;
     while offset < end {
         let bytes = copy.len().min((end - offset) as usize);
         copy[..bytes].copy_from_slice(scan.reader.slice(disk, &begun.path, offset, bytes)?);
@@ -63,7 +64,7 @@ fn rewrite_unproven<D: Disk>(
         scan.report.adopted_bytes += bytes as u64;
         offset += bytes as u64;
     }
-    Ok(())
+    scan.reader.leave(disk, &begun.path)
 }
 
 /// Step 4. `found` is the mark as read, `raised` the one to continue with.

@@ -107,6 +107,14 @@ impl Begun {
     }
 }
 
+/// A segment that continues the chain.
+struct Judged {
+    begun: Begun,
+    /// Link of its header.
+    link: u128,
+    incarnation: u64,
+}
+
 /// The last valid frame and what must follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -141,13 +149,15 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// A walk over the segments `listed` in `dir`, held against `mark`.
+    /// A walk over the segments among `names` in `dir`, held against `mark`, that reads
+    /// `piece_bytes` at once.
     pub(crate) fn new(
         dir: &'a Path,
         mark: Mark,
         access: Access,
         required_lsn: u64,
         names: &[String],
+        piece_bytes: usize,
     ) -> Scan<'a> {
         Scan {
             dir,
@@ -158,7 +168,7 @@ impl<'a> Scan<'a> {
                 .iter()
                 .filter_map(|name| parse_segment_name(name))
                 .collect(),
-            reader: Reader::new(),
+            reader: Reader::new(piece_bytes),
             position: Position::default(),
             chain: 0,
             begun: None,
@@ -172,12 +182,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Walks to the end and decides about it. Writes nothing.
+    /// Walks to the end and decides about it. Writes nothing, and leaves nothing in flight.
     pub(crate) fn run<D: Disk>(
         &mut self,
         disk: &mut D,
         replay: Replay<'_>,
     ) -> Result<(), StorageError> {
+        let walked = self.walk(disk, replay);
+        walked.and(self.reader.leave(disk, self.dir))
+    }
+
+    fn walk<D: Disk>(&mut self, disk: &mut D, replay: Replay<'_>) -> Result<(), StorageError> {
         let next = loop {
             match self.enter_segment(disk)? {
                 Next::Whole => {}
@@ -265,11 +280,16 @@ impl<'a> Scan<'a> {
         let Some(file) = self.access.open(disk, &path)? else {
             return Ok(Next::Zero);
         };
-        let next = self.judge_segment(disk, file, &path, segment_sequence);
-        if !matches!(next, Ok(Next::Whole)) {
-            disk.close(file);
+        match self.judge_segment(disk, file, &path, segment_sequence) {
+            Ok((Next::Whole, Some(segment))) => {
+                self.begin_segment(disk, segment)?;
+                Ok(Next::Whole)
+            }
+            other => {
+                disk.close(file);
+                other.map(|(next, _)| next)
+            }
         }
-        next
     }
 
     fn judge_segment<D: Disk>(
@@ -278,12 +298,12 @@ impl<'a> Scan<'a> {
         file: FileId,
         path: &Path,
         segment_sequence: u64,
-    ) -> Result<Next, StorageError> {
+    ) -> Result<(Next, Option<Judged>), StorageError> {
         let bytes = disk
             .len(file)
             .map_err(StorageError::io("read length of", path))?;
         if bytes < BLOCK_BYTES as u64 {
-            return Ok(Next::Zero);
+            return Ok((Next::Zero, None));
         }
         let mut block = AlignedBuf::zeroed(BLOCK_BYTES);
         read_whole(disk, file, path, 0, &mut block)?;
@@ -296,28 +316,40 @@ impl<'a> Scan<'a> {
                     path: path.to_path_buf(),
                     found,
                 })?;
-        let Some(header) = header.filter(|_| next == Next::Whole) else {
-            return Ok(next);
-        };
-        if let Some(old) = self.begun.take() {
-            disk.close(old.file);
-        }
-        self.begun = Some(Begun {
-            segment_sequence,
-            file,
-            path: path.to_path_buf(),
-            blocks: (bytes / BLOCK_BYTES as u64) as u32,
-            next_block: 1,
-            unproven_block: 0,
+        let judged = header.map(|header| Judged {
+            link: header_link(&block),
+            incarnation: header.incarnation,
+            begun: Begun {
+                segment_sequence,
+                file,
+                path: path.to_path_buf(),
+                blocks: (bytes / BLOCK_BYTES as u64) as u32,
+                next_block: 1,
+                unproven_block: 0,
+            },
         });
-        self.chain = header_link(&block);
+        Ok((next, judged))
+    }
+
+    /// Goes on in a segment that continues the chain.
+    fn begin_segment<D: Disk>(&mut self, disk: &mut D, next: Judged) -> Result<(), StorageError> {
+        self.close(disk)?;
+        self.chain = next.link;
         self.sealed = false;
         self.unproven.clear();
-        self.reader
-            .turn_to(file, bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64);
         self.report.segments += 1;
-        self.report.incarnation = self.report.incarnation.max(header.incarnation);
-        Ok(Next::Whole)
+        self.report.incarnation = self.report.incarnation.max(next.incarnation);
+        let begun = self.begun.insert(next.begun);
+        let frames = BLOCK_BYTES as u64..begun.bytes();
+        self.reader.turn_to(disk, &begun.path, begun.file, frames)
+    }
+
+    /// Closes the current segment, if there is one.
+    pub(crate) fn close<D: Disk>(&mut self, disk: &mut D) -> Result<(), StorageError> {
+        match self.begun.take() {
+            Some(begun) => self.reader.close(disk, &begun.path, begun.file),
+            None => Ok(()),
+        }
     }
 
     /// Takes frames until the seal (`Whole`) or a position that holds no next frame.

@@ -64,6 +64,7 @@ impl Plan {
             frame_bytes: frame_blocks as usize * BLOCK_BYTES,
             flush: rng.pick(&[FlushPolicy::WithWrite, FlushPolicy::AfterWrite]),
             segments_ready: 1 + rng.index(2),
+            replay_piece_bytes: rng.pick(&[1, 2, 3, 16, 64]) * BLOCK_BYTES,
             lock_tries: 8,
             lock_wait: Duration::ZERO,
             ..LogOptions::default()
@@ -109,6 +110,7 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
         prepared: None,
         buffer: Vec::new(),
         old_copies: Vec::new(),
+        open_calls: 0,
     };
     run.lives()?;
     run.outcome.trace = run.world.trace_hash();
@@ -131,6 +133,8 @@ pub(crate) struct Run {
     buffer: Vec<u8>,
     /// Segments as some process saw them before it crashed.
     pub(crate) old_copies: Vec<(PathBuf, Vec<u8>)>,
+    /// Calls that the last attempt to open made.
+    open_calls: u64,
 }
 
 /// How a life ended.
@@ -199,9 +203,10 @@ impl Run {
             let calm = attempt >= 8;
             self.set_rates(calm);
             if !calm && self.rng.chance(13_000) {
-                let longest = self.rng.pick(&[30, 80]);
-                self.world.die_after(Some(self.rng.below(longest)));
+                let death = self.death_in_open();
+                self.world.die_after(Some(death));
             }
+            let before = self.world.calls();
             let mut handed_out = Vec::new();
             let opened = Log::open(
                 self.world.disk(),
@@ -214,6 +219,7 @@ impl Run {
                 },
             );
             self.world.die_after(None);
+            self.open_calls = self.world.calls() - before;
             self.outcome.opens += 1;
             match opened {
                 Ok((log, report)) => {
@@ -244,6 +250,16 @@ impl Run {
             self.crash();
         }
         Err("the log did not open although the faults had stopped".to_owned())
+    }
+
+    /// Call at which an open dies: among the first ones, or where the last open ended, which
+    /// is where it begins to write.
+    fn death_in_open(&mut self) -> u64 {
+        match self.rng.below(3) {
+            0 => self.rng.below(30),
+            1 => self.rng.below(80),
+            _ => (self.open_calls + 4).saturating_sub(self.rng.below(14)),
+        }
     }
 
     /// After an unclean end nothing is left behind it that a later walk could stumble over.

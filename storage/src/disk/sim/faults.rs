@@ -4,7 +4,7 @@
 //! |---|---|
 //! | power loss, kill, late write of a killed process | survive |
 //! | short write, transient error, write error, flush error, disk full | survive |
-//! | read error that goes away | survive |
+//! | read error that goes away, short read | survive |
 //! | lost write, misdirected write | detect |
 //! | bit flip at rest, a block put back to an older version | detect |
 //! | a whole file gone, cut or blanked from some block on | detect, once a mark names its end |
@@ -30,6 +30,8 @@ pub enum Fault {
     FlushError,
     /// `EIO` on a read, once.
     ReadError,
+    /// A read returns fewer bytes than asked for, and not in whole blocks.
+    ShortRead,
     /// A write is reported as done and never happens.
     LostWrite,
     /// A write is reported as done and lands somewhere else.
@@ -47,13 +49,14 @@ pub enum Promise {
 
 impl Fault {
     /// Every fault, in the order of the counters.
-    pub const ALL: [Fault; 8] = [
+    pub const ALL: [Fault; 9] = [
         Fault::ShortWrite,
         Fault::Transient,
         Fault::WriteError,
         Fault::NoSpace,
         Fault::FlushError,
         Fault::ReadError,
+        Fault::ShortRead,
         Fault::LostWrite,
         Fault::MisdirectedWrite,
     ];
@@ -68,7 +71,8 @@ impl Fault {
             | Fault::WriteError
             | Fault::NoSpace
             | Fault::FlushError
-            | Fault::ReadError => Promise::Survive,
+            | Fault::ReadError
+            | Fault::ShortRead => Promise::Survive,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! One simulated file: what reads see, what would survive a power loss, and the sectors between.
 
+use std::collections::BTreeSet;
+
 use super::rng::SimRng;
 use crate::disk::FileId;
+use crate::layout::BLOCK_BYTES;
 
 /// The unit that a power loss keeps or drops as a whole.
 pub const SECTOR_BYTES: usize = 512;
@@ -15,6 +18,8 @@ pub(super) struct SimFile {
     /// Per sector: number of the write that made it dirty, 0 if clean.
     stamps: Vec<u64>,
     dirty: bool,
+    /// Blocks that cannot be read, until they are written.
+    pub(super) spoilt: BTreeSet<usize>,
     /// Open file that holds the lock.
     pub(super) locked_by: Option<FileId>,
 }
@@ -27,6 +32,7 @@ impl SimFile {
             durable_bytes: 0,
             stamps: vec![0; bytes.div_ceil(SECTOR_BYTES)],
             dirty: false,
+            spoilt: BTreeSet::new(),
             locked_by: None,
         }
     }
@@ -55,6 +61,7 @@ impl SimFile {
             self.seen[range].copy_from_slice(sector);
             self.stamps[slot] = stamp;
             self.dirty = true;
+            self.spoilt.remove(&(start / BLOCK_BYTES));
         }
     }
 

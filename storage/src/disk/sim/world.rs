@@ -11,6 +11,7 @@ use super::file::SimFile;
 use super::names::{Names, Node};
 use super::rng::SimRng;
 use crate::disk::{Completion, FileId, Op};
+use crate::layout::BLOCK_BYTES;
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +57,11 @@ pub(super) struct World {
     pub(super) names: Names,
     pub(super) rates: FaultRates,
     pub(super) planned: Option<PlannedFault>,
-    /// Crash after so many more operations: what follows fails.
-    pub(super) operations_left: Option<u64>,
+    /// Crash after so many more calls: what follows fails.
+    pub(super) calls_left: Option<u64>,
     pub(super) operations: u64,
+    /// Operations that a process began.
+    pub(super) calls: u64,
     pub(super) capacity_bytes: u64,
     /// Chance in 65,536 that an operation in flight finishes at a given reap.
     pub(super) finish_rate: u32,
@@ -84,8 +87,9 @@ impl World {
             names: Names::default(),
             rates: FaultRates::NONE,
             planned: None,
-            operations_left: None,
+            calls_left: None,
             operations: 0,
+            calls: 0,
             capacity_bytes: u64::MAX,
             finish_rate: 65_536,
             injected: [0; Fault::ALL.len()],
@@ -108,7 +112,8 @@ impl World {
         }
         self.note(code, details);
         self.operations += 1;
-        if let Some(left) = &mut self.operations_left {
+        self.calls += 1;
+        if let Some(left) = &mut self.calls_left {
             if *left == 0 {
                 self.life += 1;
                 return Err(io::Error::other("simulated crash: this process died"));
@@ -151,6 +156,12 @@ impl World {
     }
 
     pub(super) fn close(&mut self, file: FileId) {
+        let life = self.life;
+        let uses = |flight: &Flight| flight.life == life && flight.op.file() == file;
+        assert!(
+            !self.flights.iter().any(uses),
+            "no operation is in flight on a closed file"
+        );
         let inode = self.inode(file);
         if self.files[inode].locked_by == Some(file) {
             self.files[inode].locked_by = None;
@@ -225,7 +236,7 @@ impl World {
 
     /// The process dies inside a blocking write: any subset of its sectors may have landed.
     pub(super) fn write_and_die(&mut self, life: u64, file: FileId, offset: u64, data: &[u8]) {
-        if life == self.life && self.operations_left == Some(0) {
+        if life == self.life && self.calls_left == Some(0) {
             let rate = self.rng.pick(&[0, 32_768, 65_536]);
             self.stamp += 1;
             self.land(self.inode(file), offset as usize, data, rate);
@@ -256,9 +267,18 @@ impl World {
         if self.strikes(Fault::ReadError) {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        let seen = &self.files[self.inode(file)].seen;
-        let start = (offset as usize).min(seen.len());
-        let bytes = buffer.len().min(seen.len() - start);
+        let inode = self.inode(file);
+        let seen_bytes = self.files[inode].seen.len();
+        let start = (offset as usize).min(seen_bytes);
+        let mut bytes = buffer.len().min(seen_bytes - start);
+        let blocks = start / BLOCK_BYTES..(start + bytes).div_ceil(BLOCK_BYTES);
+        if self.files[inode].spoilt.range(blocks).next().is_some() {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        if bytes > 0 && self.strikes(Fault::ShortRead) {
+            bytes = self.rng.index(bytes);
+        }
+        let seen = &self.files[inode].seen;
         buffer[..bytes].copy_from_slice(&seen[start..start + bytes]);
         Ok(bytes)
     }
@@ -283,8 +303,8 @@ impl World {
             return;
         }
         let hurry = std::mem::take(&mut self.hurry);
-        for _ in 0..own {
-            if hurry || self.rng.chance(self.finish_rate) {
+        for index in 0..own {
+            if hurry && index == 0 || self.rng.chance(self.finish_rate) {
                 let pick = self.rng.index(self.in_flight(queue));
                 let index = self.own_flight(queue, pick);
                 let flight = self.flights.swap_remove(index);
@@ -332,8 +352,17 @@ impl World {
                 file,
                 offset,
                 mut buffer,
+                start,
                 bytes,
-            } => (self.read(file, offset, &mut buffer[..bytes]), Some(buffer)),
+            } => {
+                let end = offset as usize + bytes;
+                assert!(
+                    end <= self.files[self.inode(file)].seen.len(),
+                    "a read stays inside its file"
+                );
+                let target = &mut buffer[start..start + bytes];
+                (self.read(file, offset, target), Some(buffer))
+            }
         };
         self.note(2, ticket ^ *result.as_ref().unwrap_or(&usize::MAX) as u64);
         Completion {
@@ -347,7 +376,7 @@ impl World {
     pub(super) fn crash(&mut self, crash: Crash) {
         self.note(3, crash as u64);
         self.life += 1;
-        self.operations_left = None;
+        self.calls_left = None;
         let flights = std::mem::take(&mut self.flights);
         self.orphans.extend(
             flights
