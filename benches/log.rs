@@ -193,10 +193,10 @@ fn log_commits<D: Disk>(load: Load, dir: &Path, way: SyncWay, disk: D) -> Vec<u6
         ..LogOptions::default()
     };
     let (mut log, _) =
-        Log::open(disk, dir, IDENTITY, options, &mut |_, _| Ok(())).expect("a new log opens");
+        Log::open(disk, dir, IDENTITY, options, &mut |_, _, _| Ok(())).expect("a new log opens");
     let entry = vec![7; entry_bytes_max(load.commit_bytes)];
     let taken_ns = timed(load.commits, |_| {
-        log.append(&[&entry]).expect("room for a commit");
+        log.append(1, &[&entry]).expect("room for a commit");
         assert!(log.submit(0, true), "nothing is in flight");
         loop {
             log.disk_mut().wait().expect("the disk can be waited for");

@@ -25,7 +25,6 @@ pub mod doctor;
 pub mod dump;
 pub mod http;
 pub mod inspect;
-pub mod journal;
 pub mod latency;
 pub mod mesh;
 pub mod message;

@@ -172,7 +172,16 @@ pub fn blocks_of(payload_bytes: usize) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedEntries;
 
-/// Entries of a payload, in order, each 16-aligned in memory if the frame is.
+/// An entry as it stands in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// What the bytes are, by the number that they were appended with.
+    pub kind: u32,
+    /// 16-aligned in memory if the frame is.
+    pub bytes: &'a [u8],
+}
+
+/// Entries of a payload, in order.
 pub fn entries(payload: &[u8], count: u32) -> Entries<'_> {
     let offset = if count == 0 { 0 } else { entry::PREAMBLE_BYTES };
     Entries {
@@ -190,7 +199,7 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Result<&'a [u8], MalformedEntries>;
+    type Item = Result<Entry<'a>, MalformedEntries>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -210,15 +219,20 @@ impl<'a> Iterator for Entries<'a> {
 
 impl<'a> Entries<'a> {
     #[inline]
-    fn take(&mut self) -> Option<&'a [u8]> {
+    fn take(&mut self) -> Option<Entry<'a>> {
         let rest = self.payload.get(self.offset..)?;
-        if rest.len() < entry::PREFIX_BYTES || get_u32(rest, entry::KIND) != entry::KIND_OPAQUE {
+        if rest.len() < entry::PREFIX_BYTES {
+            return None;
+        }
+        let kind = get_u32(rest, entry::KIND);
+        if kind == entry::KIND_NONE {
             return None;
         }
         let bytes = get_u32(rest, entry::BYTES) as usize;
         let taken = rest.get(..entry::footprint(bytes))?;
         self.offset += taken.len();
-        Some(&taken[entry::PREFIX_BYTES..entry::PREFIX_BYTES + bytes])
+        let bytes = &taken[entry::PREFIX_BYTES..entry::PREFIX_BYTES + bytes];
+        Some(Entry { kind, bytes })
     }
 }
 
@@ -278,19 +292,23 @@ mod tests {
     fn rubbish_payloads_give_an_error_and_end() {
         let mut payload = vec![0u8; 40];
         put_u32(&mut payload, 8, 5);
-        put_u32(&mut payload, 12, entry::KIND_OPAQUE);
-        fn all(payload: &[u8], count: u32) -> Vec<Result<&[u8], MalformedEntries>> {
+        put_u32(&mut payload, 12, 7);
+        let whole = Ok(Entry {
+            kind: 7,
+            bytes: &[0; 5],
+        });
+        fn all(payload: &[u8], count: u32) -> Vec<Result<Entry<'_>, MalformedEntries>> {
             entries(payload, count).collect()
         }
-        assert_eq!(all(&payload[..24], 1), [Ok(&[0u8; 5][..])]);
-        assert_eq!(all(&payload, 1), [Ok(&[0u8; 5][..]), Err(MalformedEntries)]);
-        assert_eq!(
-            all(&payload[..24], 2),
-            [Ok(&[0u8; 5][..]), Err(MalformedEntries)]
-        );
+        assert_eq!(all(&payload[..24], 1), [whole]);
+        assert_eq!(all(&payload, 1), [whole, Err(MalformedEntries)]);
+        assert_eq!(all(&payload[..24], 2), [whole, Err(MalformedEntries)]);
         assert_eq!(all(&payload[..20], 1), [Err(MalformedEntries)]);
         put_u32(&mut payload, 8, u32::MAX);
         assert_eq!(all(&payload, 1), [Err(MalformedEntries)]);
+        put_u32(&mut payload, 8, 5);
+        put_u32(&mut payload, 12, entry::KIND_NONE);
+        assert_eq!(all(&payload[..24], 1), [Err(MalformedEntries)]);
         assert_eq!(all(&[], 0), []);
     }
 }

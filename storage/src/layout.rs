@@ -12,7 +12,7 @@ pub const FRAME_HEADER_BYTES: usize = 128;
 /// Length of a segment file unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Version of everything in this file. Readers refuse any other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Blocks of a segment that never hold data frames: its header and the reserve for its seal.
 pub const SEGMENT_BLOCKS_RESERVED: u32 = 2;
 /// Slots of a mark or manifest file.
@@ -70,10 +70,10 @@ pub mod entry {
     pub const PREFIX_BYTES: usize = 8;
     /// Length of the entry's bytes, without prefix and padding.
     pub const BYTES: usize = 0;
-    /// Kind of entry.
+    /// Kind of entry, a number of the layer above.
     pub const KIND: usize = BYTES + 4;
-    /// The only kind: bytes of the layer above.
-    pub const KIND_OPAQUE: u32 = 1;
+    /// The number that is no kind, so that zeros are no entry.
+    pub const KIND_NONE: u32 = 0;
 
     /// The table.
     pub const FIELDS: &[super::Field] = &[
@@ -83,7 +83,7 @@ pub mod entry {
             "bytes",
             "length of the entry, without prefix and padding",
         ),
-        super::field(KIND, 4, "kind", "1: bytes of the layer above"),
+        super::field(KIND, 4, "kind", "number of the layer above, never 0"),
     ];
     const _: () = assert!(super::is_gapless(FIELDS, PREFIX_BYTES));
     const _: () = assert!((PREAMBLE_BYTES + PREFIX_BYTES).is_multiple_of(ALIGNMENT));
@@ -225,7 +225,7 @@ pub mod segment_header {
     /// The table.
     pub const FIELDS: &[super::Field] = &[
         super::field(MAGIC, 8, "magic", "\"RMSEGMT1\""),
-        super::field(VERSION, 4, "version", "format version, 1"),
+        super::field(VERSION, 4, "version", "format version, 2"),
         super::field(CHECKSUM_KIND, 2, "checksum_kind", "1: CRC32C and XXH3-128"),
         super::field(FLAGS, 2, "flags", "0"),
         super::field(BLOCK_BYTES, 4, "block_bytes", "unit of every access, 4096"),
@@ -300,7 +300,7 @@ pub mod mark_slot {
     /// The table.
     pub const FIELDS: &[super::Field] = &[
         super::field(MAGIC, 8, "magic", "\"RMMARK01\""),
-        super::field(VERSION, 4, "version", "format version, 1"),
+        super::field(VERSION, 4, "version", "format version, 2"),
         super::field(FLAGS, 4, "flags", "bit 0: closed cleanly"),
         super::field(LOG_ID, 16, "log_id", "random identity of the log"),
         super::field(STREAM, 4, "stream", "stream of the log"),
@@ -383,7 +383,7 @@ pub mod manifest_slot {
     /// The table.
     pub const FIELDS: &[super::Field] = &[
         super::field(MAGIC, 8, "magic", "\"RMMANIF1\""),
-        super::field(VERSION, 4, "version", "format version, 1"),
+        super::field(VERSION, 4, "version", "format version, 2"),
         super::field(
             FLAGS,
             4,

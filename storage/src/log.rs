@@ -132,17 +132,19 @@ impl<D: Disk> Log<D> {
     }
 
     /// Copies the concatenation of `parts` as one entry and returns its LSN. `None` if there is no
-    /// room now: call again after [`Log::poll`] and [`Log::submit`].
+    /// room now: call again after [`Log::poll`] and [`Log::submit`]. `kind` is the caller's number
+    /// for what the bytes are; replay hands it back.
     ///
     /// # Panics
-    /// If the entry is longer than [`entry_bytes_max`] of the options: it would never fit.
+    /// If the entry is longer than [`entry_bytes_max`] of the options: it would never fit. If the
+    /// kind is 0: that is none.
     #[inline]
-    pub fn append(&mut self, parts: &[&[u8]]) -> Option<Lsn> {
+    pub fn append(&mut self, kind: u32, parts: &[&[u8]]) -> Option<Lsn> {
         if self.starved {
             return None;
         }
         let batch = self.filling.as_mut()?;
-        if !batch.push(parts) {
+        if !batch.push(kind, parts) {
             assert!(batch.entries() > 0, "an entry fits an empty frame");
             return None;
         }

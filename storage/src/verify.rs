@@ -25,10 +25,10 @@ pub struct VerifyReport {
 
 /// Checks every frame of the log in `dir`. The error is the one that opening would give.
 pub fn verify_dir<D: Disk>(disk: &mut D, dir: &Path) -> Result<VerifyReport, StorageError> {
-    read_dir(disk, dir, &mut |_, _| Ok(()))
+    read_dir(disk, dir, &mut |_, _, _| Ok(()))
 }
 
-/// [`verify_dir`] that hands out every entry: its LSN and its bytes. For tools that read a log
+/// [`verify_dir`] that hands out every entry: its LSN, its kind and its bytes. For tools that read a log
 /// without owning it.
 pub fn read_dir<D: Disk>(
     disk: &mut D,

@@ -4,7 +4,7 @@
 
 mod log_support;
 
-use log_support::{IDENTITY, dir, entry, open, open_with, options, write_through};
+use log_support::{IDENTITY, KIND, dir, entry, kind, open, open_with, options, write_through};
 use ringmill_storage::disk::Disk;
 use ringmill_storage::disk::sim::{Crash, Fault, PlannedFault, SimDisk, SimWorld};
 use ringmill_storage::error::{ReplayError, StorageError};
@@ -32,8 +32,8 @@ fn a_frame_is_reported_once_with_its_times_and_moves_every_sequence() {
     let flush = FlushPolicy::AfterWrite;
     let (mut log, report, _) = open_with(&world, LogOptions { flush, ..options() }).unwrap();
     assert_eq!((report.last_lsn, report.incarnation), (0, 1));
-    assert_eq!(log.append(&[b"a", b"bc"]), Some(1));
-    assert_eq!(log.append(&[b"d"]), Some(2));
+    assert_eq!(log.append(KIND, &[b"a", b"bc"]), Some(1));
+    assert_eq!(log.append(KIND, &[b"d"]), Some(2));
     assert_eq!((log.pending_bytes(), log.in_flight()), (8 + 16 + 16, false));
     assert!(log.submit(10, true));
     assert!(!log.submit(11, true), "one frame in flight");
@@ -62,17 +62,32 @@ fn a_frame_is_reported_once_with_its_times_and_moves_every_sequence() {
 }
 
 #[test]
+fn the_kind_of_every_entry_is_handed_back() {
+    let world = SimWorld::new(1);
+    let (mut log, ..) = open(&world).unwrap();
+    write_through(&mut log, 30, 4).unwrap();
+    world.crash(Crash::Kill);
+    let mut kinds = Vec::new();
+    read_dir(&mut world.disk(), &dir(), &mut |_, kind, _| {
+        kinds.push(kind);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(kinds, (1..=30).map(kind).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_flush_makes_durable_what_was_written_without_one() {
     for flush in [FlushPolicy::WithWrite, FlushPolicy::AfterWrite] {
         for pending in [false, true] {
             let world = SimWorld::new(3);
             let (mut log, ..) = open_with(&world, LogOptions { flush, ..options() }).unwrap();
-            log.append(&[&entry(1)]);
+            log.append(KIND, &[&entry(1)]);
             log.submit(1, false);
             assert!(!land(&mut log, 1).unwrap().durable);
             assert_eq!((log.written_lsn(), log.durable_lsn()), (1, 0));
             if pending {
-                log.append(&[&entry(2)]);
+                log.append(KIND, &[&entry(2)]);
             }
             assert!(log.submit(2, true));
             let done = land(&mut log, 2).unwrap();
@@ -96,12 +111,12 @@ fn the_longest_entry_fits_and_one_byte_more_is_the_callers_mistake() {
     let (mut log, ..) = open(&world).unwrap();
     let longest = vec![7; entry_bytes_max(options().frame_bytes)];
     assert_eq!(log.room(), longest.len());
-    assert_eq!(log.append(&[&longest]), Some(1));
-    assert_eq!((log.room(), log.append(&[b""])), (0, None));
+    assert_eq!(log.append(KIND, &[&longest]), Some(1));
+    assert_eq!((log.room(), log.append(KIND, &[b""])), (0, None));
     log.submit(1, true);
     land(&mut log, 1);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        log.append(&[&longest, b"x"])
+        log.append(KIND, &[&longest, b"x"])
     }));
     assert!(result.is_err());
     world.crash(Crash::Kill);
@@ -115,11 +130,11 @@ fn without_a_next_segment_nothing_more_is_taken_and_nothing_is_lost() {
     assert_eq!(log.wanted_segment(), Some(2));
     let mut appended = 0;
     for _ in 0..20 {
-        appended = log.append(&[&[5; 5000]]).unwrap_or(appended);
+        appended = log.append(KIND, &[&[5; 5000]]).unwrap_or(appended);
         log.submit(1, true);
         land(&mut log, 1);
     }
-    assert_eq!((log.room(), log.append(&[b"x"])), (0, None));
+    assert_eq!((log.room(), log.append(KIND, &[b"x"])), (0, None));
     assert_eq!(
         log.durable_lsn(),
         appended - 1,
@@ -145,12 +160,12 @@ fn an_idle_log_writes_its_mark_and_then_a_lost_last_frame_is_noticed() {
     let (mut log, ..) = open(&world).unwrap();
     let mut marked = [0, 0];
     for (index, now_ns) in [MARK_PAUSE_NS, 2 * MARK_PAUSE_NS].into_iter().enumerate() {
-        log.append(&[&entry(index as u64 + 1)]);
+        log.append(KIND, &[&entry(index as u64 + 1)]);
         log.submit(now_ns, true);
         land(&mut log, now_ns);
         log.idle_mark(now_ns);
         log.poll(now_ns).unwrap();
-        log.append(&[b"x"]);
+        log.append(KIND, &[b"x"]);
         log.idle_mark(now_ns + 2 * MARK_PAUSE_NS);
         log.submit(now_ns, true);
         land(&mut log, now_ns);
@@ -192,7 +207,7 @@ fn a_marked_frame_of_another_history_is_refused() {
         let world = SimWorld::new(1);
         let (mut log, ..) = open(&world).unwrap();
         write_through(&mut log, 2, 1).unwrap();
-        log.append(&[last]);
+        log.append(KIND, &[last]);
         log.submit(1, true);
         land(&mut log, 1);
         log.idle_mark(MARK_PAUSE_NS);
@@ -220,7 +235,7 @@ fn open_with_twin() -> Result<Vec<Vec<u8>>, StorageError> {
         let world = SimWorld::new(1);
         let (mut log, ..) = open(&world).unwrap();
         for part in [b"abc", second, b"ghi"] {
-            log.append(&[part]);
+            log.append(KIND, &[part]);
             log.submit(1, true);
             land(&mut log, 1);
         }
@@ -295,7 +310,7 @@ fn a_failed_write_ends_the_log_for_good_and_says_what_is_in_doubt() {
         let world = SimWorld::new(1);
         let (mut log, ..) = open(&world).unwrap();
         write_through(&mut log, 2, 1).unwrap();
-        log.append(&[&entry(3)]);
+        log.append(KIND, &[&entry(3)]);
         world.plan(Some(PlannedFault {
             operation: 0,
             fault,
@@ -314,7 +329,7 @@ fn a_failed_write_ends_the_log_for_good_and_says_what_is_in_doubt() {
             panic!("{error}");
         };
         assert!(path.ends_with("00000001.seg"));
-        assert!(log.failed() && log.room() == 0 && log.append(&[b"x"]).is_none());
+        assert!(log.failed() && log.room() == 0 && log.append(KIND, &[b"x"]).is_none());
         assert!(!log.submit(2, true) && log.poll(2).is_err());
         assert_eq!(log.durable_lsn(), 2);
         assert!(log.close().is_err());
@@ -343,7 +358,13 @@ fn another_log_another_process_and_a_missing_log_are_told_apart() {
         stream: 6,
         ..IDENTITY
     };
-    let opened = Log::open(world.disk(), &dir(), other, options(), &mut |_, _| Ok(()));
+    let opened = Log::open(
+        world.disk(),
+        &dir(),
+        other,
+        options(),
+        &mut |_, _, _| Ok(()),
+    );
     assert!(matches!(
         opened.err().unwrap(),
         StorageError::Identity { .. }
@@ -386,7 +407,7 @@ fn an_entry_that_the_layer_above_refuses_stops_the_open_and_is_named() {
     let (mut log, ..) = open(&world).unwrap();
     write_through(&mut log, 5, 2).unwrap();
     world.crash(Crash::Kill);
-    let refuse = &mut |lsn, _: &[u8]| match lsn {
+    let refuse = &mut |lsn, _, _: &[u8]| match lsn {
         4 => Err(ReplayError::new("no such stream")),
         _ => Ok(()),
     };
@@ -408,7 +429,7 @@ fn a_closed_log_is_replayed_without_being_written() {
     let replay = |world: &SimWorld| {
         let mut count = 0;
         let mut disk = world.disk();
-        let report = replay_closed(&mut disk, &dir(), IDENTITY, &mut |_, _| {
+        let report = replay_closed(&mut disk, &dir(), IDENTITY, &mut |_, _, _| {
             count += 1;
             Ok(())
         });
@@ -444,7 +465,7 @@ fn a_log_can_be_read_while_it_is_written() {
     for end in 1..12 {
         write_through(&mut log, end, 1).unwrap();
         let mut count = 0;
-        read_dir(&mut world.disk(), &dir(), &mut |_, _| {
+        read_dir(&mut world.disk(), &dir(), &mut |_, _, _| {
             count += 1;
             Ok(())
         })

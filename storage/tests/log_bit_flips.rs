@@ -48,7 +48,7 @@ fn world_of(files: &[(PathBuf, Vec<u8>)]) -> SimWorld {
 
 fn read(world: &SimWorld) -> (Result<VerifyReport, StorageError>, Vec<Vec<u8>>) {
     let mut entries = Vec::new();
-    let report = read_dir(&mut world.disk(), &dir(), &mut |_, bytes| {
+    let report = read_dir(&mut world.disk(), &dir(), &mut |_, _, bytes| {
         entries.push(bytes.to_vec());
         Ok(())
     });

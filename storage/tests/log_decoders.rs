@@ -65,7 +65,8 @@ proptest! {
     ) {
         let mut total = 0;
         for entry in entries(&payload, count).flatten() {
-            total += entry.len();
+            prop_assert!(entry.kind != 0);
+            total += entry.bytes.len();
         }
         prop_assert!(total <= payload.len());
     }
@@ -98,7 +99,7 @@ proptest! {
             }
         });
         let mut found = Vec::new();
-        let _ = read_dir(&mut world.disk(), &dir(), &mut |_, entry| {
+        let _ = read_dir(&mut world.disk(), &dir(), &mut |_, _, entry| {
             found.push(entry.to_vec());
             Ok(())
         });

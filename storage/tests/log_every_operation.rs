@@ -4,7 +4,7 @@
 
 mod log_support;
 
-use log_support::{dir, entry, is_prefix, open, write_through};
+use log_support::{KIND, dir, entry, is_prefix, open, write_through};
 use ringmill_storage::disk::sim::{Crash, Fault, PlannedFault, Promise, SimWorld};
 use ringmill_storage::log::MARK_PAUSE_NS;
 use ringmill_storage::planted::{PlantedBug, plant};
@@ -115,7 +115,7 @@ fn crashed_world(seed: u64) -> (SimWorld, u64) {
     let end = 3 + seed % 12;
     write_through(&mut log, end, 2).unwrap();
     for index in 1..=3 {
-        log.append(&[&entry(end + index)]);
+        log.append(KIND, &[&entry(end + index)]);
     }
     log.submit(1, true);
     world.crash(if seed.is_multiple_of(3) {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use log_support::{dir, entry, open, write_through};
-use ringmill_storage::checksum::digest;
+use ringmill_storage::checksum::{digest, header_crc};
 use ringmill_storage::disk::sim::{Crash, SimWorld};
 use ringmill_storage::layout::{BLOCK_BYTES, is_zero};
 use ringmill_storage::manifest::Manifest;
@@ -59,9 +59,9 @@ fn dump(world: &SimWorld) -> String {
 }
 
 #[test]
-fn the_bytes_on_disk_are_those_of_version_1() {
+fn the_bytes_on_disk_are_those_of_version_2() {
     let found = dump(&golden_world());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/log-v1.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/log-v2.txt");
     if std::env::var_os("RINGMILL_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, &found).unwrap();
     }
@@ -82,4 +82,40 @@ fn the_pinned_log_is_read_back() {
     assert_eq!((manifest.store_id, manifest.incarnation), (STORE_ID, 1));
     assert_eq!(manifest.blob, b"pipeline digest");
     assert!(world.contents(&dir().join("mark")).is_some());
+}
+
+/// Writes another version into a header that is otherwise whole, checksum included.
+fn set_version(path: &Path, bytes: &mut [u8], version: u32) {
+    let is_segment = path.extension().is_some_and(|end| end == "seg");
+    let slots = if is_segment { 1 } else { 2 };
+    for block in bytes.chunks_mut(BLOCK_BYTES).take(slots) {
+        block[8..12].copy_from_slice(&version.to_le_bytes());
+        if is_segment {
+            let crc = header_crc(&block[..BLOCK_BYTES], 96);
+            block[96..100].copy_from_slice(&crc.to_le_bytes());
+        } else {
+            let digest = digest(&block[..BLOCK_BYTES - 16]);
+            block[BLOCK_BYTES - 16..].copy_from_slice(&digest.to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_file_of_version_1_or_of_a_later_one_is_refused_by_name() {
+    for name in ["mark", "00000001.seg", "00000002.seg"] {
+        for version in [1, 3] {
+            let world = golden_world();
+            let path = dir().join(name);
+            world.damage(&path, |bytes| set_version(&path, bytes, 2));
+            assert!(open(&world).is_ok(), "{name} is as it was");
+            world.crash(Crash::Kill);
+            world.damage(&path, |bytes| set_version(&path, bytes, version));
+            let before = world.contents(&path);
+            let error = open(&world).err().unwrap();
+            let expected =
+                format!("{name} has format version {version}, this build reads version 2");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert!(error.is_damage() && world.contents(&path) == before);
+        }
+    }
 }

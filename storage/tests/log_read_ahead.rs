@@ -141,7 +141,7 @@ fn nothing_is_in_flight_when_the_walk_is_over_or_was_broken_off() {
     world.set_finish_rate(2_000);
     for refused in [1, 2, ENTRIES / 2, ENTRIES, ENTRIES + 1] {
         let mut disk = world.disk();
-        let read = read_dir(&mut disk, &dir(), &mut |lsn, _| match lsn == refused {
+        let read = read_dir(&mut disk, &dir(), &mut |lsn, _, _| match lsn == refused {
             true => Err(ReplayError::new("enough")),
             false => Ok(()),
         });

@@ -26,6 +26,7 @@ const IDENTITY: LogIdentity = LogIdentity {
     log_id: 11,
     stream: 0,
 };
+const KIND: u32 = 9;
 const WRITER: &str = "RINGMILL_TEST_WRITER_DIR";
 const WAY: &str = "RINGMILL_TEST_WRITER_WAY";
 
@@ -50,8 +51,8 @@ fn entry(lsn: u64) -> Vec<u8> {
 /// Opens the log and checks every entry in it; returns how many there are.
 fn open<D: Disk>(disk: D, dir: &Path, way: SyncWay) -> (Log<D>, u64) {
     let mut entries = 0;
-    let mut replay = |lsn: u64, found: &[u8]| {
-        assert_eq!(lsn, entries + 1);
+    let mut replay = |lsn: u64, kind: u32, found: &[u8]| {
+        assert_eq!((lsn, kind), (entries + 1, KIND));
         assert!(
             found == entry(lsn),
             "the entry with LSN {lsn} is not what was written"
@@ -77,7 +78,7 @@ fn writer() {
     let mut told = 0;
     loop {
         for _ in 0..20 {
-            if log.append(&[&entry(last + 1)]).is_none() {
+            if log.append(KIND, &[&entry(last + 1)]).is_none() {
                 break;
             }
             last += 1;

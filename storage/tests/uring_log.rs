@@ -23,6 +23,7 @@ const IDENTITY: LogIdentity = LogIdentity {
     log_id: 7,
     stream: 3,
 };
+const KIND: u32 = 9;
 const ENTRIES_PER_LIFE: usize = 400;
 const ENTRY_BYTES_MAX: u64 = 3000;
 
@@ -39,8 +40,9 @@ fn options(way: SyncWay) -> LogOptions {
 
 fn open<D: Disk>(disk: D, dir: &Path, way: SyncWay) -> (Log<D>, Vec<Vec<u8>>) {
     let mut entries = Vec::new();
-    let mut replay = |lsn: u64, entry: &[u8]| {
+    let mut replay = |lsn: u64, kind: u32, entry: &[u8]| {
         entries.push(entry.to_vec());
+        assert_eq!(kind, KIND);
         assert_eq!(lsn, entries.len() as u64);
         Ok(())
     };
@@ -54,7 +56,7 @@ fn write<D: Disk>(log: &mut Log<D>, model: &mut Vec<Vec<u8>>, random: &mut Rando
         let bytes = 1 + usize::try_from(random.below(ENTRY_BYTES_MAX)).unwrap();
         let entry = vec![u8::try_from(random.below(256)).unwrap(); bytes];
         let (front, back) = entry.split_at(bytes / 2);
-        while log.append(&[front, back]).is_none() {
+        while log.append(KIND, &[front, back]).is_none() {
             turn(log);
         }
         model.push(entry);

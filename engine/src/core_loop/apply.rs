@@ -12,7 +12,6 @@ use ringmill_storage::disk::Disk;
 use super::Core;
 use crate::clock::Clock;
 use crate::commit::{Lsn, Waiter};
-use crate::journal::kind_bytes;
 use crate::metrics::Counter;
 
 /// When the frame that was finished last was submitted, written and flushed.
@@ -126,9 +125,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let header = batch.header_bytes();
         let offsets = batch.offsets.unwrap_or(&[]);
         let pad = &OFFSET_PAD[..offsets.len() % 8];
-        let kind = kind_bytes(entry::KIND_EVENT_BATCH);
-        let parts = [&kind[..], &header, offsets, pad, batch.rows];
-        let Some(lsn) = self.log.append(&parts) else {
+        let parts = [&header[..], offsets, pad, batch.rows];
+        let Some(lsn) = self.log.append(entry::KIND_EVENT_BATCH, &parts) else {
             self.metrics.add(Counter::LogFull, 1);
             return Stored::NoRoom;
         };

@@ -16,7 +16,6 @@ use super::receive::Flow;
 use crate::clock::Clock;
 use crate::commit::Waiter;
 use crate::connection::{Greeting, INFLIGHT_FRAMES_MAX, Session, Ticket};
-use crate::journal::kind_bytes;
 use crate::message::{ProducerAsk, ProducerTell, request};
 use crate::net::SocketId;
 
@@ -132,8 +131,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 stamp_ns: self.next_stamp(),
                 name: name.to_owned(),
             };
-            let kind = kind_bytes(entry::KIND_PRODUCER_SESSION);
-            self.log.append(&[&kind, &session.to_bytes()])?;
+            let kind = entry::KIND_PRODUCER_SESSION;
+            self.log.append(kind, &[&session.to_bytes()])?;
             self.last_stamp_ns = session.stamp_ns;
             self.state.begin_epoch(producer, ask.epoch);
         }

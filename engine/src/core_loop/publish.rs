@@ -9,9 +9,9 @@ use crate::clock::Clock;
 use crate::commit::Waiter;
 use crate::connection::{Connection, INFLIGHT_FRAMES_MAX, Publication, Session, Ticket, Times};
 use crate::core_loop::apply::{Batch, Stored};
-use crate::journal::{KIND_FLOOR, kind_bytes};
 use crate::message::AckStatus;
 use crate::net::SocketId;
+use crate::recovery::KIND_FLOOR;
 
 impl<D: Disk, C: Clock> Core<D, C> {
     /// Takes a publication in, as a whole or up to where room ends.
@@ -200,7 +200,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     ) -> Flow {
         let parsed_ns = self.clock.mono_ns();
         let lsn = match self.floor {
-            Some(Floor::Log) => match self.log.append(&[&kind_bytes(KIND_FLOOR), frame.payload]) {
+            Some(Floor::Log) => match self.log.append(KIND_FLOOR, &[frame.payload]) {
                 Some(lsn) => lsn,
                 None => return Flow::Stalled,
             },

@@ -9,7 +9,6 @@ use ringmill_storage::disk::Disk;
 
 use super::Core;
 use crate::clock::Clock;
-use crate::journal::kind_bytes;
 use crate::message::{WatermarkNote, request};
 
 /// A watermark moves without events at most this often: each move is a log entry.
@@ -136,8 +135,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 watermark_ms: target,
                 stamp_ns: self.next_stamp(),
             };
-            let kind = kind_bytes(entry::KIND_WATERMARK);
-            if self.log.append(&[&kind, &watermark.to_bytes()]).is_some() {
+            let kind = entry::KIND_WATERMARK;
+            if self.log.append(kind, &[&watermark.to_bytes()]).is_some() {
                 self.last_stamp_ns = watermark.stamp_ns;
                 self.state.advance(stream, target);
                 self.streams[stream].moved_ns = self.turn_ns;

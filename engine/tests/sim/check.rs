@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use ringmill_engine::journal;
 use ringmill_engine::recovery::Layout;
 use ringmill_shard::entry::{Entry, decode_entry};
 use ringmill_shard::merge::{merge_tops, merge_windows};
@@ -58,8 +57,8 @@ impl Contents {
         for log_stream in 0..layout.newest().streams().end {
             let dir = layout.dir_of(log_stream);
             let mut error = None;
-            let report = read_dir(disk, &dir, &mut |_, entry| {
-                let taken = contents.take(log_stream, entry, pipeline, book);
+            let report = read_dir(disk, &dir, &mut |_, kind, entry| {
+                let taken = contents.take(log_stream, (kind, entry), pipeline, book);
                 if let Err(text) = taken {
                     error.get_or_insert(text);
                 }
@@ -76,11 +75,10 @@ impl Contents {
     fn take(
         &mut self,
         log_stream: u32,
-        entry: &[u8],
+        (kind, entry): (u32, &[u8]),
         pipeline: &Pipeline,
         book: &Book,
     ) -> Result<(), String> {
-        let (kind, entry) = journal::split(entry).ok_or("an entry without a kind")?;
         match decode_entry(kind, entry).map_err(|error| error.to_string())? {
             Entry::Batch(batch) => {
                 let stream = usize::from(batch.stream);

@@ -34,9 +34,10 @@ impl Batch {
         footprint.saturating_sub(entry::PREFIX_BYTES)
     }
 
-    /// Copies the concatenation of `parts` as one entry. False if there is no room.
+    /// Copies the concatenation of `parts` as one entry of `kind`. False if there is no room.
     #[inline]
-    pub(super) fn push(&mut self, parts: &[&[u8]]) -> bool {
+    pub(super) fn push(&mut self, kind: u32, parts: &[&[u8]]) -> bool {
+        assert!(kind != entry::KIND_NONE, "an entry has a kind");
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         let footprint = entry::footprint(bytes);
         if footprint > self.buffer.len() - self.end {
@@ -44,7 +45,7 @@ impl Batch {
         }
         let target = &mut self.buffer[self.end..self.end + footprint];
         put_u32(target, entry::BYTES, bytes as u32);
-        put_u32(target, entry::KIND, entry::KIND_OPAQUE);
+        put_u32(target, entry::KIND, kind);
         let mut at = entry::PREFIX_BYTES;
         for part in parts {
             target[at..at + part.len()].copy_from_slice(part);
@@ -91,29 +92,33 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::entries;
+    use crate::frame::{Entry, entries};
 
     #[test]
     fn entries_come_back_aligned_whole_and_in_order() {
         let mut batch = Batch::new(AlignedBuf::zeroed(8192));
         let mut expected = Vec::new();
-        for length in [0usize, 1, 7, 8, 9, 24, 100, 1000] {
+        let kinds = [1, 2, 3, 0x7f, 0x100, 1 << 16, 1 << 31, u32::MAX];
+        for (kind, length) in kinds.into_iter().zip([0usize, 1, 7, 8, 9, 24, 100, 1000]) {
             let bytes: Vec<u8> = (0..length).map(|index| index as u8).collect();
-            assert!(batch.push(&[&bytes[..length / 2], &bytes[length / 2..]]));
-            expected.push(bytes);
+            assert!(batch.push(kind, &[&bytes[..length / 2], &bytes[length / 2..]]));
+            expected.push((kind, bytes));
         }
         let (payload_bytes, count) = (batch.payload_bytes(), batch.entries());
         batch.close();
         let buffer = batch.into_buffer();
         let payload = &buffer[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + payload_bytes];
-        let found: Vec<&[u8]> = entries(payload, count)
+        let found: Vec<_> = entries(payload, count)
             .map(|entry| entry.unwrap())
             .collect();
-        assert_eq!(found, expected);
+        let same = |((kind, bytes), entry): (&(u32, Vec<u8>), &Entry<'_>)| {
+            (*kind, &bytes[..]) == (entry.kind, entry.bytes)
+        };
+        assert!(found.len() == expected.len() && expected.iter().zip(&found).all(same));
         assert!(
             found
                 .iter()
-                .all(|entry| (entry.as_ptr() as usize).is_multiple_of(16))
+                .all(|entry| (entry.bytes.as_ptr() as usize).is_multiple_of(16))
         );
     }
 
@@ -121,14 +126,14 @@ mod tests {
     fn room_is_exactly_what_push_accepts() {
         let mut batch = Batch::new(AlignedBuf::zeroed(4096));
         while batch.room() >= 16 {
-            assert!(!batch.push(&[&vec![0; batch.room() + 1]]));
-            assert!(batch.push(&[&[1; 16]]));
+            assert!(!batch.push(1, &[&vec![0; batch.room() + 1]]));
+            assert!(batch.push(1, &[&[1; 16]]));
         }
         let last = vec![2; batch.room()];
-        assert!(batch.push(&[&last]));
+        assert!(batch.push(1, &[&last]));
         assert_eq!(batch.blocks(), 1);
         assert_eq!(batch.room(), 0);
-        assert!(!batch.push(&[]), "an empty entry has a footprint, too");
+        assert!(!batch.push(1, &[]), "an empty entry has a footprint, too");
     }
 
     #[test]
@@ -136,7 +141,13 @@ mod tests {
         let mut stale = AlignedBuf::zeroed(4096);
         stale.fill(0xee);
         let (mut clean, mut reused) = (Batch::new(AlignedBuf::zeroed(4096)), Batch::new(stale));
-        assert!(clean.push(&[b"x"]) && reused.push(&[b"x"]));
+        assert!(clean.push(1, &[b"x"]) && reused.push(1, &[b"x"]));
         assert_eq!(clean.close(), reused.close());
+    }
+
+    #[test]
+    #[should_panic(expected = "an entry has a kind")]
+    fn an_entry_without_a_kind_is_a_mistake_of_the_caller() {
+        Batch::new(AlignedBuf::zeroed(4096)).push(entry::KIND_NONE, &[b"x"]);
     }
 }

@@ -22,7 +22,7 @@ use crate::slots::{Newest, create_slots, read_slots};
 
 impl<D: Disk> Log<D> {
     /// Opens the log in `dir`, or creates it, and recovers it. `replay` gets every entry of every
-    /// valid frame in order: its LSN and its bytes, 16-aligned, valid during the call.
+    /// valid frame in order: its LSN, its kind and its bytes, 16-aligned, valid during the call.
     ///
     /// Nothing is written before the end of the log has been decided, and nothing is believed
     /// before it has been made durable. On an error the replayed entries mean nothing.

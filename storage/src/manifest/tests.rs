@@ -98,7 +98,7 @@ fn another_version_is_named_and_damage_to_both_slots_is_refused() {
     });
     let error = open(&world).err().unwrap().to_string();
     assert!(
-        error.contains("version 9") && error.contains("version 1"),
+        error.contains("version 9") && error.contains("version 2"),
         "{error}"
     );
 }

@@ -18,8 +18,8 @@ use crate::mark::Mark;
 use crate::planted::{PlantedBug, planted};
 use crate::segment::{header_link, parse_segment_name, segment_path};
 
-/// Takes every entry, in order: its LSN and its bytes.
-pub type Replay<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), ReplayError>;
+/// Takes every entry, in order: its LSN, its kind and its bytes.
+pub type Replay<'a> = &'a mut dyn FnMut(u64, u32, &[u8]) -> Result<(), ReplayError>;
 
 /// How files are opened.
 #[derive(Clone, Copy, Debug)]
@@ -491,7 +491,7 @@ fn hand_out(
         if planted(PlantedBug::DropLastEntry) && lsn + 1 == end {
             continue;
         }
-        replay(lsn, entry).map_err(|source| StorageError::Replay {
+        replay(lsn, entry.kind, entry.bytes).map_err(|source| StorageError::Replay {
             path: path.to_path_buf(),
             offset,
             lsn,

@@ -36,6 +36,14 @@ pub(crate) fn dir() -> PathBuf {
     PathBuf::from(DIR)
 }
 
+/// Kind of the entries whose kind does not matter.
+pub(crate) const KIND: u32 = 3;
+
+/// Kind of the entry `index` that [`write_through`] appends.
+pub(crate) fn kind(index: u64) -> u32 {
+    [1, 2, 0x7f, u32::MAX][index as usize % 4]
+}
+
 /// Entry `index` of every test.
 pub(crate) fn entry(index: u64) -> Vec<u8> {
     let length = [3usize, 40, 0, 700, 17, 2500][index as usize % 6];
@@ -53,7 +61,7 @@ pub(crate) fn open(world: &SimWorld) -> Result<Opened, StorageError> {
 
 pub(crate) fn open_with(world: &SimWorld, options: LogOptions) -> Result<Opened, StorageError> {
     let mut entries = Vec::new();
-    let replay = &mut |lsn, bytes: &[u8]| {
+    let replay = &mut |lsn, _, bytes: &[u8]| {
         assert_eq!(lsn, entries.len() as u64 + 1);
         entries.push(bytes.to_vec());
         Ok(())
@@ -74,7 +82,8 @@ pub(crate) fn write_through(log: &mut Log<SimDisk>, end: u64, per_frame: u64) ->
         }
         for _ in 0..per_frame {
             if log.appended_lsn() < end {
-                log.append(&[&entry(log.appended_lsn() + 1)]);
+                let lsn = log.appended_lsn() + 1;
+                log.append(kind(lsn), &[&entry(lsn)]);
             }
         }
         log.submit(1, true);

@@ -1,6 +1,6 @@
 //! What must be true, kept as plain vectors.
 
-use super::entries::fill;
+use super::entries::{fill, kind};
 
 /// The history of one log as its user saw it.
 #[derive(Default)]
@@ -79,13 +79,13 @@ impl Oracle {
     /// been acted on, so from now on it counts as durable.
     pub(crate) fn reopened(
         &mut self,
-        handed_out: &[(u64, Vec<u8>)],
+        handed_out: &[(u64, u32, Vec<u8>)],
         longest: usize,
         tolerance: Tolerance,
     ) -> Result<(), String> {
         let count = handed_out.len() as u64;
         let mut expected = Vec::new();
-        for (index, (lsn, bytes)) in handed_out.iter().enumerate() {
+        for (index, (lsn, found, bytes)) in handed_out.iter().enumerate() {
             check(*lsn == index as u64 + 1, || {
                 format!("entry {index} has LSN {lsn}")
             })?;
@@ -93,8 +93,8 @@ impl Oracle {
                 return Err(format!("LSN {lsn} was never appended"));
             };
             fill(id, longest, &mut expected);
-            check(*bytes == expected, || {
-                format!("LSN {lsn} holds other bytes")
+            check(*bytes == expected && *found == kind(id), || {
+                format!("LSN {lsn} holds another kind or other bytes")
             })?;
         }
         let least = match tolerance {

@@ -12,7 +12,7 @@ use ringmill_storage::log::{FlushPolicy, Log, LogIdentity, LogOptions, entry_byt
 use ringmill_storage::recovery::Next;
 use ringmill_storage::segment::{PreparedSegment, SegmentHeader, prepare_segment, segment_path};
 
-use super::entries::fill;
+use super::entries::{fill, kind};
 use super::oracle::{Oracle, Tolerance, check};
 
 pub(crate) const DIR: &str = "/log-0000";
@@ -213,8 +213,8 @@ impl Run {
                 &self.dir,
                 IDENTITY,
                 self.plan.options,
-                &mut |lsn, bytes| {
-                    handed_out.push((lsn, bytes.to_vec()));
+                &mut |lsn, kind, bytes| {
+                    handed_out.push((lsn, kind, bytes.to_vec()));
                     Ok(())
                 },
             );
@@ -345,7 +345,7 @@ impl Run {
             fill(id, self.longest, &mut buffer);
             let (front, back) = buffer.split_at(buffer.len() / 2);
             let room = log.room() >= buffer.len();
-            let lsn = log.append(&[front, back]);
+            let lsn = log.append(kind(id), &[front, back]);
             self.buffer = buffer;
             check(room == lsn.is_some(), || {
                 format!("room {room}, append {lsn:?}")
