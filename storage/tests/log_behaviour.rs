@@ -4,7 +4,7 @@
 
 mod log_support;
 
-use log_support::{IDENTITY, KIND, dir, entry, kind, open, open_with, options, write_through};
+use log_support::{IDENTITY, KIND, dir, entry, open, open_with, options, write_through};
 use ringmill_storage::disk::Disk;
 use ringmill_storage::disk::sim::{Crash, Fault, PlannedFault, SimDisk, SimWorld};
 use ringmill_storage::error::{ReplayError, StorageError};
@@ -15,7 +15,7 @@ use ringmill_storage::log::{
 use ringmill_storage::planted::{PlantedBug, plant};
 use ringmill_storage::recovery::Next;
 use ringmill_storage::segment::prepare_segment;
-use ringmill_storage::verify::{read_dir, replay_closed, verify_dir};
+use ringmill_storage::verify::verify_dir;
 
 /// Polls until the flight is over; the report of the last frame.
 fn land(log: &mut Log<SimDisk>, now_ns: u64) -> Option<FrameDone> {
@@ -59,21 +59,6 @@ fn a_frame_is_reported_once_with_its_times_and_moves_every_sequence() {
     assert_eq!((log.written_lsn(), log.durable_lsn()), (2, 2));
     assert_eq!(log.poll(40).unwrap(), None);
     assert!(!log.submit(50, true), "nothing is pending");
-}
-
-#[test]
-fn the_kind_of_every_entry_is_handed_back() {
-    let world = SimWorld::new(1);
-    let (mut log, ..) = open(&world).unwrap();
-    write_through(&mut log, 30, 4).unwrap();
-    world.crash(Crash::Kill);
-    let mut kinds = Vec::new();
-    read_dir(&mut world.disk(), &dir(), &mut |_, kind, _| {
-        kinds.push(kind);
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(kinds, (1..=30).map(kind).collect::<Vec<_>>());
 }
 
 #[test]
@@ -419,60 +404,6 @@ fn an_entry_that_the_layer_above_refuses_stops_the_open_and_is_named() {
         "{error}"
     );
     assert!(error.to_string().contains("no such stream"));
-}
-
-#[test]
-fn a_closed_log_is_replayed_without_being_written() {
-    let world = SimWorld::new(1);
-    let (mut log, ..) = open(&world).unwrap();
-    write_through(&mut log, 9, 2).unwrap();
-    let replay = |world: &SimWorld| {
-        let mut count = 0;
-        let mut disk = world.disk();
-        let report = replay_closed(&mut disk, &dir(), IDENTITY, &mut |_, _, _| {
-            count += 1;
-            Ok(())
-        });
-        report.map(|_| count)
-    };
-    assert!(matches!(
-        replay(&world),
-        Err(StorageError::NotClosed { .. })
-    ));
-    let disk = log.close().unwrap();
-    assert_eq!(disk.in_flight(), 0);
-    let before: Vec<_> = world
-        .paths()
-        .iter()
-        .map(|path| world.contents(path))
-        .collect();
-    assert_eq!(replay(&world).unwrap(), 9);
-    let after: Vec<_> = world
-        .paths()
-        .iter()
-        .map(|path| world.contents(path))
-        .collect();
-    assert!(before == after);
-    let (log, report, _) = open(&world).unwrap();
-    assert!(report.closed_cleanly && report.zeroed_bytes == 0 && report.adopted_bytes == 0);
-    drop(log);
-}
-
-#[test]
-fn a_log_can_be_read_while_it_is_written() {
-    let world = SimWorld::new(1);
-    let (mut log, ..) = open(&world).unwrap();
-    for end in 1..12 {
-        write_through(&mut log, end, 1).unwrap();
-        let mut count = 0;
-        read_dir(&mut world.disk(), &dir(), &mut |_, _, _| {
-            count += 1;
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(count, end);
-    }
-    assert!(world.is_locked(&dir().join("mark")));
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn options(way: SyncWay) -> LogOptions {
         // Small, so that every life crosses several segments.
         segment_bytes: 256 * 1024,
         flush: way.flush_policy(),
+        replay_piece_bytes: 3 * 4096,
         lock_tries: 5,
         ..LogOptions::default()
     }

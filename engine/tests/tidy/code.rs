@@ -33,7 +33,6 @@ const LONG_FILES: [(&str, usize); 7] = [
     ("shard/tests/model_traps.rs", 606),
     ("storage/src/layout.rs", 501),
     ("storage/src/ring.rs", 575),
-    ("storage/tests/log_behaviour.rs", 517),
 ];
 
 /// A function above this asks to be split.

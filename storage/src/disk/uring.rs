@@ -134,14 +134,14 @@ impl UringDisk {
         self.push(file, entry, user_data);
     }
 
-    fn submit_read(&mut self, ticket: u64, read: Read) {
-        let Read {
-            file,
-            offset,
-            mut buffer,
-            start,
-            bytes,
-        } = read;
+    fn submit_read(
+        &mut self,
+        ticket: u64,
+        file: FileId,
+        offset: u64,
+        mut buffer: AlignedBuf,
+        (start, bytes): (usize, usize),
+    ) {
         check_range(&buffer[start..], offset, bytes);
         let length = u32::try_from(bytes).expect("invariant: a read is at most a few MiB");
         let address = buffer[start..].as_mut_ptr();
@@ -258,15 +258,6 @@ struct Write {
     flush: bool,
 }
 
-/// The fields of [`Op::Read`].
-struct Read {
-    file: FileId,
-    offset: u64,
-    buffer: AlignedBuf,
-    start: usize,
-    bytes: usize,
-}
-
 /// A write of `bytes` at `offset`; `index` is their place among the registered buffers.
 fn write_entry(
     fd: types::Fd,
@@ -337,18 +328,7 @@ impl Disk for UringDisk {
                 buffer,
                 start,
                 bytes,
-            } => {
-                self.submit_read(
-                    ticket,
-                    Read {
-                        file,
-                        offset,
-                        buffer,
-                        start,
-                        bytes,
-                    },
-                );
-            }
+            } => self.submit_read(ticket, file, offset, buffer, (start, bytes)),
         }
     }
 

@@ -281,10 +281,7 @@ impl<'a> Scan<'a> {
             return Ok(Next::Zero);
         };
         match self.judge_segment(disk, file, &path, segment_sequence) {
-            Ok((Next::Whole, Some(segment))) => {
-                self.begin_segment(disk, segment)?;
-                Ok(Next::Whole)
-            }
+            Ok((Next::Whole, Some(next))) => self.begin_segment(disk, next).map(|()| Next::Whole),
             other => {
                 disk.close(file);
                 other.map(|(next, _)| next)
