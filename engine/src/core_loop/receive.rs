@@ -314,10 +314,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
         net.close(socket);
     }
 
-    /// Moves every connection's clock on by the time in which this core did not run.
+    /// Moves every connection's clock on by the time in which this core did not run; a frame that
+    /// was begun in this turn has lost nothing of it.
     pub(super) fn give_time_back(&mut self, held_up_ns: u64) {
+        let now = self.turn_ns;
         for connection in self.connections.iter_mut().flatten() {
-            connection.progress_ns += held_up_ns;
+            connection.progress_ns = (connection.progress_ns + held_up_ns).min(now);
         }
     }
 
