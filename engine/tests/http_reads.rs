@@ -398,6 +398,7 @@ fn parameters_out_of_place_are_refused() {
         "/v1/views/by_region?regoin=x",
         "/v1/streams/finds/rejected?n=257",
         "/v1/status?verbose=1",
+        "/v1/pipeline?verbose=1",
     ] {
         let problem = fake.get(path).problem(400, "bad-parameter");
         assert!(problem["parameter"].is_string(), "{path}: {problem}");

@@ -105,6 +105,9 @@ fn retries_over_http_are_duplicates_under_another_number_of_shards() {
     for shards in ["1", "3", "2"] {
         let server = Server::start(&pipeline, &data, &["--shards", shards]);
         let http = Http::new(server.http);
+        if first.is_some() {
+            check_position(&http, &body);
+        }
         let answer = http
             .post("/v1/streams/finds/events", &headers, body.as_bytes())
             .ok();
@@ -116,6 +119,10 @@ fn retries_over_http_are_duplicates_under_another_number_of_shards() {
             "{shards} shards: {answer}"
         );
         assert_eq!(answer["durable_through"], 100, "{shards} shards: {answer}");
+        let position = http.get("/v1/producers/http-9").ok();
+        for member in ["durable_through", "highest_seen", "accepted"] {
+            assert_eq!(position[member], 100, "{shards} shards: {position}");
+        }
         let answers = (http.board("players"), windows(&http));
         assert_eq!(
             &answers,
@@ -124,6 +131,26 @@ fn retries_over_http_are_duplicates_under_another_number_of_shards() {
         );
         server.stop();
     }
+}
+
+/// What a restart with another number of shards says of a producer before it has sent anything:
+/// never more than is stored, and a gap is still one.
+#[track_caller]
+fn check_position(http: &Http, body: &str) {
+    let position = http.get("/v1/producers/http-9").ok();
+    assert_eq!(position["highest_seen"], 100, "{position}");
+    assert!(
+        position["durable_through"].as_u64().unwrap() <= 100,
+        "{position}"
+    );
+    let headers = [
+        ("Ringmill-Producer", "http-9"),
+        ("Ringmill-Sequence", "102"),
+    ];
+    let problem = http
+        .post("/v1/streams/finds/events", &headers, body.as_bytes())
+        .problem(409, "sequence-gap");
+    assert_eq!(problem["expected"], 101, "{problem}");
 }
 
 /// Windows without the order and finality that arrival decides.

@@ -67,8 +67,14 @@ pub(super) async fn post_dump(State(app): State<Arc<App>>) -> Result<Response, P
     }
 }
 
-pub(super) async fn get_pipeline(State(app): State<Arc<App>>) -> Response {
-    reply(describe(&app.pipeline), false)
+pub(super) async fn get_pipeline(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri)?;
+    let numbers_as_text = params.numbers_as_text;
+    params.finish()?;
+    Ok(reply(describe(&app.pipeline), numbers_as_text))
 }
 
 fn describe(pipeline: &Pipeline) -> Value {
