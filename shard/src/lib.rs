@@ -5,9 +5,9 @@
 //! values, so the same entries give the same state on 1 or 64 cores, live or in replay.
 //!
 //! Vocabulary, in the order of dependence: [`limits`], [`reject`], [`value`], [`row`], [`schema`],
-//! [`partition`], [`wire`], [`ndjson`], [`pipeline`]. State machine: [`entry`], [`dedupe`],
-//! [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`], [`delta`], [`state`];
-//! reads: [`query`], [`merge`].
+//! [`partition`], [`timestamp`], [`wire`], [`ndjson`], [`pipeline`]. State machine: [`entry`],
+//! [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`], [`delta`],
+//! [`state`]; reads: [`query`], [`merge`].
 
 #![deny(unsafe_code)]
 

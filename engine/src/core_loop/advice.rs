@@ -14,7 +14,9 @@ pub(super) const fn what_to_do(code: ErrorCode) -> &'static str {
         | ErrorCode::HelloRepeated => "fix the client",
         ErrorCode::BadChecksum => "connect again and retry; fix the client if it stays",
         ErrorCode::BadName => "choose another name",
-        ErrorCode::UnknownStream | ErrorCode::UnknownSchema => "connect again and read it anew",
+        ErrorCode::UnknownStream | ErrorCode::UnknownSchema => {
+            "connect again and read the HelloAck anew"
+        }
         ErrorCode::SequenceGap => "retry from `durable_through` + 1",
         ErrorCode::Fenced => "stop: another process has taken over",
         ErrorCode::DiskFull => "free space, then retry",

@@ -100,8 +100,8 @@ impl KeyBoard {
     /// Runs `step`, current sort key and event to new sort key (`None` on overflow), over a batch.
     /// An event that leaves the score as it is keeps the tie.
     ///
-    /// Goes in chunks of a few dozen events, each in two passes, so that cache misses overlap: where
-    /// to, then the updates in order. The records were asked for before.
+    /// Goes in chunks of a few dozen events, each in two passes, so that cache misses overlap:
+    /// where to, then the updates in order. The records were asked for before.
     #[inline]
     fn each(
         &mut self,

@@ -113,7 +113,7 @@ impl ErrorCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The first bytes are not those of a frame.
-    #[error("not a ringmill frame: it begins with {found:02x?}, not with \"RMW1\"")]
+    #[error("not a ringmill frame: it begins with \"{}\", not with \"RMW1\"", found.escape_ascii())]
     BadMagic {
         /// What stands there.
         found: [u8; 4],
