@@ -11,6 +11,7 @@ use clap::Parser;
 use crate::args::{Cli, Command, Format};
 use crate::error::LoadError;
 use crate::exit::{EXIT_ERROR, EXIT_USAGE};
+use crate::say::print;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -22,11 +23,11 @@ pub fn main() -> ExitCode {
     match dispatch(command) {
         Ok(code) => ExitCode::from(code),
         Err(error @ LoadError::Settings(_)) => {
-            eprintln!("loadgen: {error}");
+            say!("loadgen: {error}");
             ExitCode::from(EXIT_USAGE)
         }
         Err(error) => {
-            eprintln!("loadgen: {error}");
+            say!("loadgen: {error}");
             ExitCode::from(EXIT_ERROR)
         }
     }
@@ -45,16 +46,12 @@ fn dispatch(command: Command) -> Result<u8, LoadError> {
     }
 }
 
-/// Writes to standard output; a closed pipe is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
-}
-
 /// Prints documents in the chosen form.
-fn print_document(document: &crate::report::Document, format: Format, files: &[String]) {
+fn print_document(
+    document: &crate::report::Document,
+    format: Format,
+    files: &[String],
+) -> Result<(), LoadError> {
     match format {
         Format::Text => print(&crate::report::text(document, files)),
         Format::Json => print(&to_json(document)),
@@ -70,12 +67,15 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
 fn echo(args: &crate::args::EchoArgs) -> Result<u8, LoadError> {
     use std::sync::atomic::Ordering;
     let server = crate::echo::Echo::start(&args.listen, crate::echo::EchoOptions::default())
-        .map_err(LoadError::system("listen"))?;
+        .map_err(|source| LoadError::Listen {
+            addr: args.listen.clone(),
+            source,
+        })?;
     let stop = crate::signal::on_interrupt()?;
     print(&format!(
         "ready listen={} floor=echo stores=nothing\n",
         server.addr()
-    ));
+    ))?;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }

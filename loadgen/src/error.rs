@@ -15,6 +15,14 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
+    /// No port to listen on.
+    #[error("cannot listen on {addr}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        addr: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A connection broke before it was usable.
     #[error("{addr} did not answer Hello: {source}")]
     Greeting {
@@ -73,7 +81,7 @@ pub enum LoadError {
     #[error("{0}")]
     Failed(String),
     /// A file.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}: {source}; check the path and its permissions", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -6,12 +6,17 @@
 //! server, so a stall is counted for every event that fell due in it.
 //!
 //! From the inside out: [`units`], [`rng`], [`schedule`], [`keys`], [`rows`] decide what is sent
-//! and when; [`recorder`], [`tally`], [`window`], [`connection`], [`offer`], [`worker`] send it and
-//! count; [`run`] joins the threads; [`verdict`], [`slo`], [`report`] judge and print; [`acks`] and
-//! [`verify`] prove what is stored; [`replay`], [`search`], [`paired`], [`compare`], [`selftest`]
-//! are the other commands; [`echo`] is a server for all of it.
+//! and when; [`clock`], [`recorder`], [`tally`], [`window`], [`greet`], [`connection`], [`offer`],
+//! [`worker`] send it and count; [`plan`] says what a run is and [`run`] joins its threads, watched
+//! by [`progress`] and [`signal`]; [`host`], [`stats`], [`verdict`], [`slo`], [`report`] judge and
+//! print; [`acks`] and [`verify`] prove what is stored; [`replay`], [`search`], [`paired`],
+//! [`compare`], [`selftest`] are the other commands; [`echo`] is a server for all of it. [`args`],
+//! [`command`], [`error`] and [`exit`] are the command line, `say` writes to the terminal.
 
 #![forbid(unsafe_code)]
+
+#[macro_use]
+mod say;
 
 pub mod acks;
 pub mod args;

@@ -6,6 +6,7 @@ mod hgrm;
 mod hlog;
 mod text;
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
@@ -62,6 +63,14 @@ pub struct Files {
 }
 
 impl Files {
+    /// Finds out before a run whether its result can be kept.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let all = [&self.json, &self.hlog, &self.hgrm];
+        all.into_iter()
+            .flatten()
+            .try_for_each(|path| check_writable(path))
+    }
+
     /// Writes what is asked for.
     pub fn write(&self, judged: &Judged, document: &Document) -> Result<(), LoadError> {
         if let Some(path) = &self.json {
@@ -90,6 +99,17 @@ impl Files {
     }
 }
 
+/// Whether a file can be written; leaves it as it was.
+pub fn check_writable(path: &Path) -> Result<(), LoadError> {
+    let is_new = !path.exists();
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(LoadError::file(path))?;
+    if is_new {
+        std::fs::remove_file(path).map_err(LoadError::file(path))?;
+    }
+    Ok(())
+}
+
 /// Reads the document of a run: a file, or `run.json` in a directory.
 pub fn read(path: &Path) -> Result<Document, LoadError> {
     let path = if path.is_dir() {
@@ -100,7 +120,7 @@ pub fn read(path: &Path) -> Result<Document, LoadError> {
     let text = std::fs::read_to_string(&path).map_err(LoadError::file(&path))?;
     let document: Document = serde_json::from_str(&text).map_err(|error| LoadError::BadFile {
         path: path.clone(),
-        message: error.to_string(),
+        message: format!("no result of `loadgen run --json`: {error}"),
     })?;
     if document.schema != document::VERSION {
         let message = format!("schema {} is not known here", document.schema);

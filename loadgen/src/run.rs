@@ -190,6 +190,7 @@ pub fn execute(
     live: &mut dyn Live,
     stop: &Arc<AtomicBool>,
 ) -> Result<Outcome, LoadError> {
+    check_cpus(&plan.cpus)?;
     let run_id = new_run_id();
     let keys = Keys::new(plan.key_dist, plan.keys).map_err(LoadError::Settings)?;
     let prefix = plan
@@ -249,6 +250,21 @@ fn new_run_id() -> String {
         .unwrap_or_default();
     let bits = now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 48);
     format!("{:016x}", crate::rng::mix(bits))
+}
+
+/// A CPU that cannot be had is an error of usage, found before anything connects.
+fn check_cpus(cpus: &[usize]) -> Result<(), LoadError> {
+    let allowed: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
+    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(cpu) => Err(LoadError::Settings(format!(
+            "CPU {cpu} may not be used by this process; it may use {allowed:?}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_batch(plan: &RunPlan, ack: &HelloAck, stream: &StreamInfo) -> Result<(), LoadError> {

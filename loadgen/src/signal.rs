@@ -33,7 +33,7 @@ pub fn on_interrupt() -> Result<Arc<AtomicBool>, LoadError> {
                     if set.swap(true, Ordering::Relaxed) {
                         std::process::exit(i32::from(EXIT_INTERRUPTED));
                     }
-                    eprintln!("interrupted: ending the run; once more to end at once");
+                    say!("interrupted: ending the run; once more to end at once");
                 }
             });
         })

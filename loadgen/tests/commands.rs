@@ -94,6 +94,7 @@ fn errors_of_usage_end_with_2_before_anything_connects() {
         &["run", "--mode", "closed", "-r", "5k"],
         &["run", "-c", "1", "-t", "2"],
         &["run", "--cpus", "0,1", "-t", "3"],
+        &["run", "--cpus", "4095"],
         &["run", "--key-dist", "normal"],
         &["run", "--keys", "0"],
         &["run", "--producer", "a b"],
@@ -130,6 +131,63 @@ fn each_failure_has_its_code() {
     let output = loadgen(&impossible);
     assert_eq!(output.status.code(), Some(5), "{}", show(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("RESULT INVALID"));
+}
+
+/// A result that cannot be kept is found before the time of a run is spent, and nothing is left.
+#[test]
+fn files_that_cannot_be_written_are_found_before_anything_connects() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing/x");
+    let missing = missing.to_str().unwrap();
+    let kept = dir.path().join("kept.json");
+    let kept = kept.to_str().unwrap();
+    let file = dir.path().join("events.ndjson");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    for args in [
+        &["run", "--json", kept, "--hlog", missing][..],
+        &["run", "--json", missing],
+        &["search", "--slo", "p99=1ms", "--json", missing],
+        &["replay", file, "--stream", "finds", "--json", missing],
+    ] {
+        let mut args = args.to_vec();
+        args.extend(["-a", "127.0.0.1:1"]);
+        let output = loadgen(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", show(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        for part in ["cannot use", "missing/x", "check the path"] {
+            assert!(said.contains(part), "{args:?}: {said}");
+        }
+    }
+    assert!(!std::path::Path::new(kept).exists());
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_no_panic() {
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let (_server, addr) = echo();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    let status = command
+        .args(run(&addr, &[]))
+        .stdout(std::process::Stdio::null())
+        .stderr(full())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "progress is not the result");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    let output = command
+        .args(run(&addr, &["-q"]))
+        .stdout(full())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot write to standard output"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::print;
 use crate::args::{CompareArgs, RunArgs};
 use crate::compare::{self, is_regression, of_documents, of_pairs};
 use crate::error::LoadError;
@@ -13,6 +12,7 @@ use crate::plan::RunPlan;
 use crate::progress::{Live, live};
 use crate::report::{self, Document, FloorBlock, Judged, LatencyBlock};
 use crate::run::Outcome;
+use crate::say::print;
 use crate::signal::on_interrupt;
 
 /// `loadgen compare`.
@@ -45,11 +45,11 @@ pub(super) fn compare(args: &CompareArgs) -> Result<u8, LoadError> {
             (of_documents(&documents), invalid)
         }
     };
-    print(&compare::text(&rows, args.fail_over, args.noise));
+    print(&compare::text(&rows, args.fail_over, args.noise))?;
     if invalid > 0 {
         print(&format!(
             "note: {invalid} pairs hold a run that is not valid\n"
-        ));
+        ))?;
     }
     let regression = args
         .fail_over
@@ -95,7 +95,7 @@ fn live_pairs(
     let total_ns = (plan.warmup + plan.duration).as_nanos() as u64;
     let mut output = |side: char, number: usize| -> Box<dyn Live> {
         if !quiet {
-            eprintln!("block {side}, pair {} of {pairs}", number + 1);
+            say!("block {side}, pair {} of {pairs}", number + 1);
         }
         live(quiet, total_ns)
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{print, to_json};
+use super::to_json;
 use crate::args::{LoadArgs, Pacing, ReplayArgs, SearchArgs, SelftestArgs, Switch};
 use crate::error::LoadError;
 use crate::exit::Ending;
@@ -10,6 +10,8 @@ use crate::keys::KeyDist;
 use crate::plan::RunPlan;
 use crate::progress::live;
 use crate::replay::{Replay, replay as send_file};
+use crate::report::check_writable;
+use crate::say::print;
 use crate::schedule::Arrival;
 use crate::search::{Search, probe_line, search as find_rate};
 use crate::selftest::{Settings, selftest as test_generator};
@@ -31,6 +33,9 @@ pub(super) fn search(args: &SearchArgs) -> Result<u8, LoadError> {
         resolution: args.resolution.max(0.001),
         confirm: args.confirm,
     };
+    if let Some(path) = &args.json {
+        check_writable(path)?;
+    }
     let stop = on_interrupt()?;
     let quiet = args.load.quiet;
     let total_ns = (args.warmup + args.duration).as_nanos() as u64;
@@ -40,7 +45,7 @@ pub(super) fn search(args: &SearchArgs) -> Result<u8, LoadError> {
         &mut || live(quiet, total_ns),
         &mut |probe| {
             if !quiet {
-                eprintln!("{}", probe_line(probe));
+                say!("{}", probe_line(probe));
             }
         },
         &stop,
@@ -49,7 +54,7 @@ pub(super) fn search(args: &SearchArgs) -> Result<u8, LoadError> {
         std::fs::write(path, to_json(&found)).map_err(LoadError::file(path))?;
     }
     for probe in &found.probes {
-        print(&format!("  {}\n", probe_line(probe)));
+        print(&format!("  {}\n", probe_line(probe)))?;
     }
     let interrupted = stop.load(std::sync::atomic::Ordering::Relaxed);
     match found.rate_per_s {
@@ -63,9 +68,9 @@ pub(super) fn search(args: &SearchArgs) -> Result<u8, LoadError> {
             print(&format!(
                 "RESULT {rate} events/s meet {}{limit}\n",
                 found.slo
-            ));
+            ))?;
         }
-        None => print(&format!("RESULT no rate meets {}\n", found.slo)),
+        None => print(&format!("RESULT no rate meets {}\n", found.slo))?,
     }
     let slo_missed = found.rate_per_s.is_none();
     Ok(Ending {
@@ -89,11 +94,14 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, LoadError> {
         reconnect: args.reconnect == Switch::On,
         timeout: args.timeout,
     };
+    if let Some(path) = &args.json {
+        check_writable(path)?;
+    }
     let stop = on_interrupt()?;
     let quiet = args.quiet;
     let mut progress = |line: &str| {
         if !quiet {
-            eprintln!("{line}");
+            say!("{line}");
         }
     };
     let done = send_file(&args.file, &settings, &mut progress, &stop)?;
@@ -112,9 +120,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, LoadError> {
         human_ns(done.service_ns.p50),
         human_ns(done.service_ns.p99),
         done.reconnects,
-    ));
+    ))?;
     for bad in &done.first_bad_lines {
-        eprintln!(
+        say!(
             "loadgen: {} line {}: {}",
             args.file.display(),
             bad.line,
@@ -122,7 +130,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, LoadError> {
         );
     }
     for refusal in &done.refusals {
-        eprintln!("loadgen: refused: {refusal}");
+        say!("loadgen: refused: {refusal}");
     }
     let failed = done.bad_lines > 0;
     Ok(Ending {
@@ -180,12 +188,12 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, LoadError> {
     let stop = on_interrupt()?;
     let total_ns = (args.every + args.duration).as_nanos() as u64;
     let tested = test_generator(&settings, plan, live(false, total_ns).as_mut(), &stop)?;
-    print(&tested.text());
+    print(&tested.text())?;
     let ok = tested.is_ok();
     match (ok, tested.excuse()) {
-        (true, _) => print("RESULT ok\n"),
-        (false, Some(excuse)) => print(&format!("RESULT not decided: {excuse}\n")),
-        (false, None) => print("RESULT the generator measures something else\n"),
+        (true, _) => print("RESULT ok\n")?,
+        (false, Some(excuse)) => print(&format!("RESULT not decided: {excuse}\n"))?,
+        (false, None) => print("RESULT the generator measures something else\n")?,
     }
     Ok(Ending {
         invalid: !ok,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::compare::with_floor;
-use super::{print, print_document, to_json};
+use super::{print_document, to_json};
 use crate::acks::{AckRecord, read_dir};
 use crate::args::{Format, ReportArgs, RunArgs, VerifyArgs};
 use crate::error::LoadError;
@@ -12,6 +12,7 @@ use crate::plan::RunPlan;
 use crate::progress::live;
 use crate::report::{self, Document, Files, FloorBlock, Judged, VerifyBlock};
 use crate::run::{Outcome, execute};
+use crate::say::print;
 use crate::signal::on_interrupt;
 use crate::verify;
 
@@ -36,9 +37,10 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, LoadError> {
     // The proof needs a log; without a place of its own it does not outlive the run.
     let scratch = (args.verify && plan.acks.is_none()).then(scratch_dir);
     plan.acks = plan.acks.or_else(|| scratch.clone());
+    files.check()?;
     let stop = on_interrupt()?;
     if !args.load.quiet {
-        eprintln!("ringmill loadgen  {}  seed {}", plan.headline(), plan.seed);
+        say!("ringmill loadgen  {}  seed {}", plan.headline(), plan.seed);
     }
     let total_ns = (plan.warmup + plan.duration).as_nanos() as u64;
     let result = match &args.floor {
@@ -77,12 +79,12 @@ fn finish(
         }
     }
     files.write(&judged, &document)?;
-    print_document(&document, args.format, &files.names());
+    print_document(&document, args.format, &files.names())?;
     if let Some(error) = failure {
         return Err(error);
     }
     if let Some(failure) = &judged.outcome.failure {
-        eprintln!("loadgen: {failure}");
+        say!("loadgen: {failure}");
     }
     let ending = Ending {
         verification_failed: document.verify.as_ref().is_some_and(|verify| !verify.ok),
@@ -144,9 +146,9 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<u8, LoadError> {
                 .skipped
                 .iter()
                 .for_each(|skipped| text.push_str(&format!("  skipped  {skipped}\n")));
-            print(&text);
+            print(&text)?;
         }
-        Format::Json => print(&to_json(&block)),
+        Format::Json => print(&to_json(&block))?,
         Format::Csv => print(&format!(
             "ok,stored_once,lost,duplicate,indeterminate,members_compared,scores_wrong\n\
              {},{},{},{},{},{},{}\n",
@@ -157,7 +159,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<u8, LoadError> {
             block.indeterminate,
             block.members_compared,
             block.scores_wrong
-        )),
+        ))?,
     }
     Ok(Ending {
         verification_failed: !block.ok,
@@ -174,13 +176,13 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, LoadError> {
         .map(|path| report::read(path))
         .collect::<Result<_, _>>()?;
     match args.format {
-        Format::Json => print(&to_json(&documents)),
-        Format::Csv => print(&report::csv(&documents)),
+        Format::Json => print(&to_json(&documents))?,
+        Format::Csv => print(&report::csv(&documents))?,
         Format::Text => {
             for document in &documents {
-                print(&report::text(document, &[]));
-                print(&report::curve(&document.response()));
-                print("\n");
+                print(&report::text(document, &[]))?;
+                print(&report::curve(&document.response()))?;
+                print("\n")?;
             }
         }
     }

@@ -127,7 +127,7 @@ impl Client {
             .agent
             .get(&url)
             .call()
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(format!("{error}; is --http right?")))?;
         let status = response.status();
         let body = response
             .body_mut()
