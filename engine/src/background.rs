@@ -169,7 +169,7 @@ impl Background {
         // Ordering: Relaxed, the flag carries no data.
         self.stop.store(true, Ordering::Relaxed);
         if self.thread.join().is_err() {
-            eprintln!("the background plane ended with a panic; no data is affected");
+            say!("the background plane ended with a panic; no data is affected");
         }
     }
 }
@@ -194,7 +194,7 @@ fn run(mut options: BackgroundOptions, stop: &AtomicBool) {
                 Err(error) => {
                     // Said once: it is tried again until it works.
                     if !failing {
-                        eprintln!("cannot prepare log segment {sequence}: {error}");
+                        say!("cannot prepare log segment {sequence}: {error}");
                     }
                     failing = true;
                     // Without a segment the shard would wait for ever: refuse until space is back.

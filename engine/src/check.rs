@@ -4,18 +4,18 @@ use std::path::Path;
 
 use ringmill_shard::pipeline::Pipeline;
 
-use crate::cli::{CheckArgs, EXIT_OK, EXIT_USAGE};
+use crate::cli::{CheckArgs, EXIT_USAGE};
+use crate::say;
 
 /// Runs the command; returns the exit code.
 pub fn run(args: &CheckArgs) -> i32 {
     match load(&args.file) {
         Ok((pipeline, _)) => {
-            println!("{}: ok", args.file.display());
-            print!("{}", pipeline.forecast(args.keys));
-            EXIT_OK
+            let forecast = pipeline.forecast(args.keys);
+            say::print(&format!("{}: ok\n{forecast}", args.file.display()))
         }
         Err(message) => {
-            eprintln!("{message}");
+            say!("{message}");
             EXIT_USAGE
         }
     }
@@ -24,8 +24,9 @@ pub fn run(args: &CheckArgs) -> i32 {
 /// Reads and checks a pipeline file. Returns it with its text; the error is ready to print.
 pub fn load(file: &Path) -> Result<(Pipeline, String), String> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read the pipeline file {name}: {error}"))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        format!("cannot read the pipeline file {name}: {error}; give the path of a TOML file")
+    })?;
     match Pipeline::parse(&text) {
         Ok(pipeline) => Ok((pipeline, text)),
         Err(problems) => {

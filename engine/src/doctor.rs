@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use check::{Check, Verdict};
 
-use crate::inspect::print;
+use crate::say::print;
 use cpu::Ticks;
 use system::System;
 

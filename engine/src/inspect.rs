@@ -9,18 +9,16 @@ mod table;
 pub(crate) mod units;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cli::{EXIT_FAILED, EXIT_USAGE};
 use crate::dump::{Summary, SummaryError, budget};
 use crate::metrics::CoreSnapshot;
+use crate::say;
 
 /// Name of the directory of dumps inside a data directory.
 pub const DUMPS_DIRECTORY: &str = "dumps";
-
-const EXIT_OK: i32 = 0;
-const EXIT_ERROR: i32 = 1;
-const EXIT_USAGE: i32 = 2;
 
 /// Arguments of `ringmill inspect`.
 #[derive(Debug, Clone, clap::Args)]
@@ -82,7 +80,7 @@ impl InspectError {
     fn exit_code(&self) -> i32 {
         match self {
             InspectError::Core { .. } => EXIT_USAGE,
-            _ => EXIT_ERROR,
+            _ => EXIT_FAILED,
         }
     }
 }
@@ -90,9 +88,9 @@ impl InspectError {
 /// Runs the command; returns its exit code.
 pub fn run(args: &InspectArgs) -> i32 {
     match render(args) {
-        Ok(text) => print(&text),
+        Ok(text) => say::print(&text),
         Err(error) => {
-            eprintln!("ringmill inspect: {error}");
+            say!("ringmill inspect: {error}");
             error.exit_code()
         }
     }
@@ -174,16 +172,4 @@ fn find_dump(path: &Path) -> Result<PathBuf, InspectError> {
     };
     let newest = budget::directories(root).map_err(error)?.pop();
     newest.ok_or(InspectError::NoDump { path: name })
-}
-
-/// Prints to standard output; a reader that closed its end early is no error.
-pub(crate) fn print(text: &str) -> i32 {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("ringmill: cannot write to standard output: {error}");
-            EXIT_ERROR
-        }
-        _ => EXIT_OK,
-    }
 }

@@ -8,10 +8,16 @@
 //! ```
 //!
 //! Modules in the order of that flow: [`net`], [`connection`], [`core_loop`], [`ring`], [`mesh`],
-//! [`wake`], [`message`], [`commit`]. Around it: [`serve`] starts everything, [`background`] prepares
-//! files, [`control`] and [`http`] answer the world, [`latency`], [`metrics`] and [`dump`] measure,
-//! [`inspect`], [`doctor`], [`check`] and [`verify`] are the commands beside `serve`.
+//! [`wake`], [`message`], [`commit`], [`journal`]. Around it: [`serve`] starts everything,
+//! [`placement`] chooses the CPUs, [`recovery`] brings state back, [`clock`] tells the time,
+//! [`background`] prepares files, [`control`] and [`http`] answer the world, [`latency`],
+//! [`metrics`] and [`dump`] measure. [`cli`] is the command line; [`inspect`], [`doctor`], [`check`]
+//! and [`verify`] are the commands beside `serve`. `say` writes to the terminal, `sync` holds the
+//! atomics of the ring.
 #![deny(unsafe_code)]
+
+#[macro_use]
+mod say;
 
 pub mod background;
 pub mod check;

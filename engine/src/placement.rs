@@ -30,7 +30,7 @@ pub fn confine(cpus: &[usize]) {
         set.set(cpu);
     }
     if let Err(error) = sched_setaffinity(None, &set) {
-        eprintln!("background threads run on any CPU: {error}");
+        say!("background threads run on any CPU: {error}");
     }
 }
 

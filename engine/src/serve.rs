@@ -24,6 +24,7 @@ use crate::dump::{Dumper, HostInfo, RunInfo};
 use crate::mesh::{MeshOptions, Ports, mesh};
 use crate::metrics::CoreMetrics;
 use crate::placement;
+use crate::say;
 use crate::wake::Waker;
 
 mod error;
@@ -44,7 +45,7 @@ pub fn run(args: &ServeArgs) -> i32 {
     match start(args, started) {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            eprintln!("ringmill: {error}");
+            say!("ringmill: {error}");
             if error.is_usage() {
                 EXIT_USAGE
             } else {
@@ -131,7 +132,7 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     let run_info = run_info(&facts, &cpus, &probe);
     // Latency dumps are no reason not to serve: a full disk is still read.
     let dumper = Dumper::new(&args.data.join("dumps"), HostInfo::gather(), run_info)
-        .inspect_err(|error| eprintln!("ringmill: {error}; there are no dumps in this run"))
+        .inspect_err(|error| say!("ringmill: {error}; there are no dumps in this run"))
         .ok();
     let control = control::run(ControlOptions {
         http,
@@ -148,17 +149,18 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
         clock: engine.clock.clone(),
         limits: ControlLimits::default(),
     });
-    println!(
+    // Whoever started the server may have closed its output; clients are served all the same.
+    say::print(&format!(
         "ready listen={} http={http_address} shards={} backend={} sync={} recovered={} \
-         recovery_ms={}",
+         recovery_ms={}\n",
         engine.listen,
         cpus.len(),
         args.backend.name(),
         probe.chosen.name(probe.backend),
         recovered.events,
         recovered.recovery_ms,
-    );
-    eprintln!(
+    ));
+    say!(
         "started in {} ms; stop with SIGTERM or Ctrl-C",
         started.elapsed().as_millis()
     );
@@ -229,7 +231,7 @@ fn probe(args: &ServeArgs, cpus: &[Option<usize>]) -> Result<ProbeReport, ServeE
     let backend = match args.backend {
         Backend::Uring => ProbeBackend::Uring,
         Backend::Posix => {
-            eprintln!("backend posix: works without io_uring, at several times the latency");
+            say!("backend posix: works without io_uring, at several times the latency");
             ProbeBackend::Posix
         }
     };
@@ -247,12 +249,12 @@ fn probe(args: &ServeArgs, cpus: &[Option<usize>]) -> Result<ProbeReport, ServeE
         || "from the stored verdict".to_owned(),
         |because| format!("measured: {because}"),
     );
-    eprintln!(
+    say!(
         "flush by {} ({because})",
         report.chosen.name(report.backend)
     );
     for way in &report.ways {
-        eprintln!(
+        say!(
             "  {:<16} p50 {} us  p99 {} us  ({} frames)",
             way.way.name(report.backend),
             way.p50_ns / 1000,
@@ -403,7 +405,7 @@ impl Engine {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let seconds = begun.elapsed().as_secs();
-                    eprintln!("recovering: {missing} shards to go after {seconds} s");
+                    say!("recovering: {missing} shards to go after {seconds} s");
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(ServeError::ShardGone),
             }

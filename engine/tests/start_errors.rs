@@ -125,6 +125,14 @@ fn a_pipeline_that_does_not_fit_the_store_is_refused() {
             "or another data directory",
         ],
     );
+    let stored = store.data.join("pipeline.toml");
+    let text = std::fs::read(&stored).unwrap();
+    std::fs::write(&stored, "half = [").unwrap();
+    store.refused(&[]).expect(
+        RUN_TIME,
+        &["pipeline.toml: line 1", "the store's copy", "from a backup"],
+    );
+    std::fs::write(&stored, text).unwrap();
     hunt::pipeline_file(store.dir.path());
     store.check();
 }
@@ -181,7 +189,7 @@ fn a_directory_that_cannot_be_used_is_named() {
         &[
             "cannot use the data directory",
             "below",
-            "it needs read and write permission",
+            "it is a file or lies below one; give a directory",
         ],
     );
     assert_eq!(std::fs::read_to_string(&store.data).unwrap(), "a file");

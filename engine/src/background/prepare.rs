@@ -1,9 +1,9 @@
 //! Zero-written segments: on glommio's executor, or with plain direct writes where it cannot run.
 //!
 //! Faults of glommio 0.9 that this module is built around: an unfinished task that is dropped or
-//! cancelled leaks (so there is one root future per segment, run to its end, and no task), a panic can end
-//! the executor (caught here, and the plain way takes over), foreign wakes can overflow a counter
-//! (nobody wakes it: the thread polls).
+//! cancelled leaks (so there is one root future per segment, run to its end, and no task), a panic
+//! can end the executor (caught here, and the plain way takes over), foreign wakes can overflow a
+//! counter (nobody wakes it: the thread polls).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,11 +40,11 @@ impl Preparer {
         let executor = match made {
             Ok(Ok(executor)) => Some(executor),
             Ok(Err(error)) => {
-                eprintln!("background files use plain writes: {error}");
+                say!("background files use plain writes: {error}");
                 None
             }
             Err(_) => {
-                eprintln!("background files use plain writes: the executor could not start");
+                say!("background files use plain writes: the executor could not start");
                 None
             }
         };
@@ -58,7 +58,7 @@ impl Preparer {
             match catch_unwind(AssertUnwindSafe(job)) {
                 Ok(result) => return result,
                 Err(_) => {
-                    eprintln!("background files use plain writes from here on");
+                    say!("background files use plain writes from here on");
                     // An executor that has panicked is neither run nor dropped again.
                     std::mem::forget(self.executor.take());
                 }

@@ -40,7 +40,7 @@ impl SpaceWatch {
                 self.full = facts.f_bavail.saturating_mul(facts.f_frsize) < self.free_bytes_min;
             }
             if self.full && !was {
-                eprintln!(
+                say!(
                     "less than {} MiB free in {}: new events are refused until there is more",
                     self.free_bytes_min >> 20,
                     self.dir.display()

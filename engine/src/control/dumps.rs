@@ -82,6 +82,6 @@ async fn off_thread(
 
 fn report(result: io::Result<PathBuf>) {
     if let Err(error) = result {
-        eprintln!("ringmill: {error}");
+        say!("ringmill: {error}");
     }
 }

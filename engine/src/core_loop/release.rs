@@ -267,7 +267,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         if !self.flags.set_failed() {
             return;
         }
-        eprintln!(
+        say!(
             "shard {}: the log has failed, no more writes: {cause}",
             self.me
         );

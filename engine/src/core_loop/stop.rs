@@ -59,7 +59,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return;
         }
         if let Err(error) = self.log.close() {
-            eprintln!(
+            say!(
                 "shard {}: the log could not be closed cleanly: {error}",
                 self.me
             );

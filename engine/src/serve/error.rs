@@ -20,11 +20,17 @@ pub(super) enum ServeError {
     Pipeline(String),
     /// The pipeline does not fit the store.
     #[error(
-        "the pipeline does not fit the store in {}:\n{problems}\nuse the pipeline that the store \
+        "the pipeline does not fit the store in {}:\n{problems}use the pipeline that the store \
          was written with ({}), or another data directory", dir.display(),
         dir.join("pipeline.toml").display()
     )]
     PipelineChanged { dir: PathBuf, problems: String },
+    /// The store's own copy of its pipeline.
+    #[error(
+        "{problems}\nit is the store's copy of the pipeline that its logs were written with; \
+         put it back from a backup, or copy that pipeline there"
+    )]
+    StoredPipeline { problems: String },
     /// An address that others could reach.
     #[error(
         "{name} {address} is not a loopback address, and there is no authentication; add \
@@ -54,8 +60,7 @@ pub(super) enum ServeError {
     #[error("--shards {shards} is out of range; give 1 to 256")]
     ShardCount { shards: usize },
     /// The data directory cannot be used.
-    #[error("cannot use the data directory {}: {source}; it needs read and write permission",
-            dir.display())]
+    #[error("cannot use the data directory {}: {source}; {}", dir.display(), way_out(source))]
     DataDir { dir: PathBuf, source: io::Error },
     /// The store was made by or for floor measurements, or the other way round.
     #[error("{} {what}; use another data directory", dir.display())]
@@ -90,6 +95,19 @@ pub(super) enum ServeError {
     /// A shard ended before it had recovered.
     #[error("a shard ended before it had recovered")]
     ShardGone,
+}
+
+/// What to do about a data directory that cannot be used.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "it is a file or lies below one; give a directory"
+        }
+        io::ErrorKind::NotFound => "nothing can be made there; give another directory",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it writable, or give another directory",
+        _ => "it needs read and write permission",
+    }
 }
 
 impl ServeError {

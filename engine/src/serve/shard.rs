@@ -66,7 +66,7 @@ struct AbortOnPanic;
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("a shard has met a defect of its own; every acknowledged event is on disk");
+            say!("a shard has met a defect of its own; every acknowledged event is on disk");
             std::process::abort();
         }
     }
@@ -151,7 +151,7 @@ fn run_uring(
     .map_err(sockets)?;
     recover_and_run(plan, net, disk, report, || {
         for warning in ring.borrow().warnings() {
-            eprintln!("{warning}");
+            say!("{warning}");
         }
     })
 }

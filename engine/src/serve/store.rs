@@ -62,8 +62,9 @@ pub(super) fn open(
     let before = Layout::of(dir, &manifest);
     let streams = before.newest().streams;
     if streams != shards as u32 {
-        eprintln!(
-            "the store was written by {streams} shards: its logs are finished, and {shards} go on"
+        say!(
+            "the number of shards was {streams}, now it is {shards}: the logs of before are \
+             finished, new ones begun"
         );
     }
     let options = log_options(segment_bytes, SyncWay::WriteDsync);
@@ -138,7 +139,8 @@ fn check_pipeline(dir: &Path, pipeline: &Pipeline) -> Result<(), ServeError> {
     if !file.exists() {
         return Ok(());
     }
-    let (stored, _) = check::load(&file).map_err(ServeError::Pipeline)?;
+    let (stored, _) =
+        check::load(&file).map_err(|problems| ServeError::StoredPipeline { problems })?;
     pipeline
         .fits(&stored)
         .map_err(|problems| ServeError::PipelineChanged {

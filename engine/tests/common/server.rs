@@ -44,6 +44,15 @@ impl Refusal {
         assert!(!self.stdout.contains("ready "), "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
     }
+
+    /// Checks that it ended in order after all, and what it printed: every part must occur.
+    #[track_caller]
+    pub fn expect_done(&self, parts: &[&str]) {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        for part in parts {
+            assert!(self.stdout.contains(part), "no {part:?} in {self:?}");
+        }
+    }
 }
 
 /// The binary.
@@ -94,8 +103,14 @@ impl Server {
 
     /// Starts a prepared command, its stderr appended to `log`.
     #[track_caller]
-    pub fn run(mut command: Command, log: &Path) -> Server {
+    pub fn run(command: Command, log: &Path) -> Server {
         let stderr = File::options().create(true).append(true).open(log).unwrap();
+        Server::run_into(command, stderr.into(), log)
+    }
+
+    /// Starts a prepared command with a stderr of its own; `log` is what is shown of a failure.
+    #[track_caller]
+    pub fn run_into(mut command: Command, stderr: Stdio, log: &Path) -> Server {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

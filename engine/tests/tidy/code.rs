@@ -116,6 +116,28 @@ pub(crate) fn stray_unsafe(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Macros that panic when their line cannot be written, in what ships.
+pub(crate) fn panicking_output(files: &[File]) -> Vec<String> {
+    let macros = ["print!", "println!", "eprint!", "eprintln!"];
+    let ships = |path: &str| path.contains("/src/") && !path.ends_with("tests.rs");
+    let mut problems = Vec::new();
+    for file in rust(files).filter(|file| ships(&file.path)) {
+        let text = code(&file.text);
+        for name in macros {
+            if text
+                .split(|c: char| c != '!' && !c.is_ascii_alphanumeric() && c != '_')
+                .any(|word| word == name)
+            {
+                problems.push(format!(
+                    "{}: {name} panics when nobody reads; see the module `say`",
+                    file.path
+                ));
+            }
+        }
+    }
+    problems
+}
+
 /// Files and functions that are too long, and allowances that are not needed any more.
 pub(crate) fn too_long(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
@@ -276,6 +298,15 @@ mod tests {
         assert!(stray_unsafe(&only("engine/src/ring/slots.rs", block)).is_empty());
         let words = "#![forbid(unsafe_code)] // unsafe\nconst A: &str = \"unsafe\";";
         assert!(stray_unsafe(&only("engine/src/mesh.rs", words)).is_empty());
+    }
+
+    #[test]
+    fn output_that_panics_is_found_where_it_ships() {
+        let line = "fn f() { eprintln!(\"x\"); }";
+        assert_eq!(panicking_output(&only("engine/src/a.rs", line)).len(), 1);
+        assert!(panicking_output(&only("engine/tests/a.rs", line)).is_empty());
+        let own = "fn f() { say!(\"println!\"); writeln!(out); } // eprintln!";
+        assert!(panicking_output(&only("engine/src/a.rs", own)).is_empty());
     }
 
     #[test]

@@ -30,6 +30,11 @@ fn nothing_was_left_for_later() {
 }
 
 #[test]
+fn no_line_of_output_can_panic() {
+    check(code::panicking_output);
+}
+
+#[test]
 fn everything_is_ascii() {
     check(code::not_ascii);
 }

@@ -47,7 +47,8 @@ pub(crate) fn files() -> Vec<File> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(&root).expect("the root can be listed") {
         let path = entry.expect("the root can be listed").path();
-        if path.is_file() {
+        // In a linked work tree `.git` is a file that names another place of the machine.
+        if path.is_file() && !path.ends_with(".git") {
             paths.push(path);
         }
     }
