@@ -1,7 +1,7 @@
 //! Every bit of a small log is flipped: what is handed out is right, or the log does not open.
 //!
-//! By default every bit of headers and entries (every third of the crashed log) and every 61st bit of padding and unused blocks;
-//! `RINGMILL_FLIP_ALL=1` takes every bit of every file.
+//! By default every bit of headers and entries (every third of the crashed log) and every 61st bit
+//! of padding and unused blocks; `RINGMILL_FLIP_ALL=1` takes every bit of every file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
