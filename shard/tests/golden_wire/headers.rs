@@ -11,7 +11,7 @@ const REFUSED: [(usize, &[u8], ErrorCode, &str); 14] = [
         0,
         b"GET ",
         ErrorCode::BadMagic,
-        "not a ringmill frame: it begins with [47, 45, 54, 20], not with \"RMW1\"",
+        "not a ringmill frame: it begins with \"GET \", not with \"RMW1\"",
     ),
     (
         0,
@@ -23,7 +23,7 @@ const REFUSED: [(usize, &[u8], ErrorCode, &str); 14] = [
         0,
         b"RMWx",
         ErrorCode::BadMagic,
-        "not a ringmill frame: it begins with [52, 4d, 57, 78], not with \"RMW1\"",
+        "not a ringmill frame: it begins with \"RMWx\", not with \"RMW1\"",
     ),
     (
         4,
