@@ -5,12 +5,13 @@
 //! values, so the same entries give the same state on 1 or 64 cores, live or in replay.
 //!
 //! Vocabulary, in the order of dependence: [`limits`], [`reject`], [`value`], [`row`], [`schema`],
-//! [`partition`], [`timestamp`], [`wire`], [`ndjson`], [`pipeline`]. State machine: [`entry`],
-//! [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`], [`delta`],
-//! [`state`]; reads: [`query`], [`merge`].
+//! [`partition`], [`timestamp`], [`wire`], [`ndjson`], [`expression`], [`pipeline`]. State machine:
+//! [`entry`], [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`],
+//! [`delta`], [`state`]; reads: [`query`], [`merge`].
 
 #![deny(unsafe_code)]
 
+pub mod expression;
 pub mod limits;
 pub mod ndjson;
 pub mod partition;
@@ -32,6 +33,7 @@ mod prefetch;
 pub mod query;
 pub mod rank;
 pub mod state;
+mod suggest;
 pub mod table;
 pub mod watermark;
 pub mod window;

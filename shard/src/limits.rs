@@ -24,6 +24,16 @@ pub const GROUP_FIELDS_MAX: usize = 16;
 pub const WINDOWS_MAX: i64 = 1_000_000;
 /// Most boards of a pipeline.
 pub const BOARDS_MAX: usize = 64;
+/// Most computed columns of a stream that have a name.
+pub const COMPUTED_MAX: usize = 64;
+/// Longest text of an expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+/// Most words, numbers, texts and signs of an expression.
+pub const EXPRESSION_TOKENS_MAX: usize = 1024;
+/// How deep parentheses, calls and cases of an expression may nest.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Most characters of a `like` pattern, `%` aside: one bit of a word each.
+pub const LIKE_CHARACTERS_MAX: usize = 63;
 /// Groups that keys hash to; the unit in which a store is spread over shards.
 pub const GROUPS: usize = 4096;
 /// Most shards of a store: each needs a group of its own.

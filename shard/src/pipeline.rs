@@ -13,10 +13,10 @@ mod parse;
 mod problem;
 mod section;
 mod stream;
-mod suggest;
 mod view;
 
 use crate::schema::Schema;
+use crate::suggest;
 use crate::wire::Level;
 
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};

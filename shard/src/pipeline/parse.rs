@@ -8,8 +8,7 @@ use crate::limits::{BOARDS_MAX, NAME_BYTES_MAX, STREAMS_MAX, VIEWS_MAX};
 use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
 use crate::pipeline::stream::{StreamDraft, read_stream};
-use crate::pipeline::suggest;
-use crate::pipeline::{Cores, EngineSection, Pipeline, board, keys, view};
+use crate::pipeline::{Cores, EngineSection, Pipeline, board, keys, suggest, view};
 
 pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
     let mut report = Report::new(text);

@@ -5,6 +5,8 @@
 
 pub(crate) mod check;
 pub(crate) mod generate;
+pub(crate) mod grow;
 pub(crate) mod oracle;
 pub(crate) mod random;
+pub(crate) mod tree;
 pub(crate) mod world;

@@ -1,7 +1,7 @@
 //! The name that was probably meant.
 
 /// The candidate nearest to `name`, if it is near enough to be a slip.
-pub(super) fn nearest<'c>(
+pub(crate) fn nearest<'c>(
     name: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
@@ -19,7 +19,7 @@ pub(super) fn nearest<'c>(
 }
 
 /// The hint for an unknown name: the nearest candidate, else all of them.
-pub(super) fn hint<'c>(
+pub(crate) fn hint<'c>(
     name: &str,
     candidates: impl IntoIterator<Item = &'c str> + Clone,
 ) -> Option<String> {
