@@ -4,11 +4,13 @@
 //! carry Neumaier's compensation. A mean is kept as sum and count. Least and greatest are kept in
 //! an order-preserving encoding, the same for every type.
 
-use crate::pipeline::Aggregate;
+use crate::pipeline::{Aggregate, Stream};
 use crate::query::Scalar;
 use crate::row;
 use crate::schema::{FieldType, Schema};
+use crate::source::Source;
 use crate::table::chunks::Chunks;
+use crate::window::Accepted;
 
 /// A type that can be summed or compared as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,20 +154,18 @@ enum Kind {
     Greatest(Number),
 }
 
-/// One column of a view, compiled: where its field lies and what to do with it.
+/// One column of a view, compiled: where its values come from and what to do with them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ColumnPlan {
     kind: Kind,
-    field: usize,
-    offset: u16,
-    optional: bool,
+    source: Source,
 }
 
 impl ColumnPlan {
-    pub(crate) fn new(schema: &Schema, aggregate: Aggregate) -> Self {
-        let field = aggregate.field().unwrap_or(0);
+    pub(crate) fn new(stream: &Stream, aggregate: Aggregate) -> Self {
+        let column = aggregate.field().unwrap_or(0);
         let number = || {
-            Number::of(schema.fields[field].kind)
+            Number::of(stream.column(column).kind)
                 .expect("invariant: the pipeline checked the types of its columns")
         };
         let kind = match aggregate {
@@ -175,12 +175,9 @@ impl ColumnPlan {
             Aggregate::Min(_) => Kind::Least(number()),
             Aggregate::Max(_) => Kind::Greatest(number()),
         };
-        let optional = aggregate.field().is_some() && schema.fields[field].optional;
         Self {
             kind,
-            field,
-            offset: schema.fields[field].offset,
-            optional,
+            source: Source::new(stream, column),
         }
     }
 
@@ -192,7 +189,7 @@ impl ColumnPlan {
         &self,
         column: usize,
         schema: &Schema,
-        rows: &[u8],
+        batch: &Accepted<'_>,
         picks: &[(u32, u32)],
         store: &mut CellStore,
     ) {
@@ -203,24 +200,24 @@ impl ColumnPlan {
                 }
             }
             Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => {
-                self.each(column, schema, rows, picks, store, |cell, bits| {
+                self.each(column, schema, batch, picks, store, |cell, bits| {
                     let mut sum = CompensatedSum::from_words(cell.words);
                     sum.add(f64::from_bits(bits) + 0.0);
                     cell.words = sum.to_words();
                 });
             }
             Kind::Sum(Number::U64) | Kind::Mean(Number::U64) => {
-                self.each(column, schema, rows, picks, store, |cell, bits| {
+                self.each(column, schema, batch, picks, store, |cell, bits| {
                     cell.words = words(wide(cell.words) + i128::from(bits));
                 });
             }
             Kind::Sum(_) | Kind::Mean(_) => {
-                self.each(column, schema, rows, picks, store, |cell, bits| {
+                self.each(column, schema, batch, picks, store, |cell, bits| {
                     cell.words = words(wide(cell.words) + i128::from(bits.cast_signed()));
                 });
             }
             Kind::Least(number) => {
-                self.each(column, schema, rows, picks, store, |cell, bits| {
+                self.each(column, schema, batch, picks, store, |cell, bits| {
                     let ordered = number.ordered(bits);
                     if cell.count == 0 || ordered < cell.words[0] {
                         cell.words[0] = ordered;
@@ -228,7 +225,7 @@ impl ColumnPlan {
                 });
             }
             Kind::Greatest(number) => {
-                self.each(column, schema, rows, picks, store, |cell, bits| {
+                self.each(column, schema, batch, picks, store, |cell, bits| {
                     let ordered = number.ordered(bits);
                     if cell.count == 0 || ordered > cell.words[0] {
                         cell.words[0] = ordered;
@@ -243,21 +240,35 @@ impl ColumnPlan {
         &self,
         column: usize,
         schema: &Schema,
-        rows: &[u8],
+        batch: &Accepted<'_>,
         picks: &[(u32, u32)],
         store: &mut CellStore,
         op: impl Fn(&mut Cell, u64),
     ) {
-        let row_bytes = schema.row_len();
-        for &(index, group) in picks {
-            let at = index as usize * row_bytes;
-            let row = &rows[at..at + row_bytes];
-            if self.optional && schema.is_null(row, self.field) {
-                continue;
-            }
+        let mut add = |group, bits| {
             let cell = store.cell_mut(group, column);
-            op(cell, row::read_u64(row, self.offset));
+            op(cell, bits);
             cell.count += 1;
+        };
+        match self.source {
+            Source::Cell { offset, optional } => {
+                let row_bytes = schema.row_len();
+                for &(index, group) in picks {
+                    let at = index as usize * row_bytes;
+                    let row = &batch.rows[at..at + row_bytes];
+                    if optional.is_some_and(|field| schema.is_null(row, field)) {
+                        continue;
+                    }
+                    add(group, row::read_u64(row, offset));
+                }
+            }
+            Source::Computed(source) => {
+                for &(index, group) in picks {
+                    if let Some(bits) = batch.computed.bits(source, index as usize) {
+                        add(group, bits);
+                    }
+                }
+            }
         }
     }
 

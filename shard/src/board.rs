@@ -10,6 +10,8 @@ pub(crate) mod key;
 pub(crate) mod partial;
 pub(crate) mod score;
 
+use crate::expression::ErrorReason;
+use crate::gate::Gate;
 use crate::partition::key_hash;
 use crate::pipeline::{Board, Pipeline};
 use crate::query::BoardRow;
@@ -29,6 +31,9 @@ pub struct BoardCounters {
     /// Events that would have taken a score beyond its type and were left out of it; on boards
     /// fed by partials, updates whose score was held at the end of its type.
     pub overflow: u64,
+    /// Events for which an expression of the board was an error, once per expression, by
+    /// [`ErrorReason::index`].
+    pub errors: [u64; ErrorReason::COUNT],
 }
 
 /// Where a batch stands in the recorded order.
@@ -56,13 +61,14 @@ pub(crate) struct BoardRead<'a> {
 impl BoardState {
     pub(crate) fn new(pipeline: &Pipeline, board: &Board, shard: u16, shards: u16) -> Self {
         let stream = &pipeline.streams[board.stream];
-        let score = ScorePlan::new(&stream.schema, board.score);
-        if board.member == stream.key {
-            Self::Key(Box::new(KeyBoard::new(&stream.schema, board.member, score)))
+        let score = ScorePlan::new(stream, board.score);
+        let gate = Gate::new(stream, board.filter, &[], board.score.field.into_iter());
+        let (schema, member) = (&stream.schema, board.member);
+        if member == stream.key {
+            Self::Key(Box::new(KeyBoard::new(schema, member, score, gate)))
         } else {
-            let (schema, member) = (&stream.schema, board.member);
             Self::Foreign(Box::new(ForeignBoard::new(
-                schema, member, score, shard, shards,
+                schema, member, score, gate, shard, shards,
             )))
         }
     }

@@ -92,6 +92,8 @@ pub struct Scope<'a> {
     pub fields: usize,
     /// Its columns with their names, as far as this expression may know them.
     pub columns: Vec<(&'a str, Named)>,
+    /// Names that stand at or below the expression.
+    pub later: &'a [&'a str],
 }
 
 /// A checked expression over the columns of a stream.

@@ -168,8 +168,8 @@ pub fn merge_windows(
 
 fn column_plans(pipeline: &Pipeline, view: usize) -> Vec<ColumnPlan> {
     let view = &pipeline.views[view];
-    let schema = &pipeline.streams[view.stream].schema;
-    let plan = |column: &Column| ColumnPlan::new(schema, column.aggregate);
+    let stream = &pipeline.streams[view.stream];
+    let plan = |column: &Column| ColumnPlan::new(stream, column.aggregate);
     view.columns.iter().map(plan).collect()
 }
 

@@ -4,8 +4,9 @@
 //! looks anything up. `docs/formats/pipeline.md` is the reference of the file.
 
 mod board;
+mod call;
+mod computed;
 mod duration;
-mod expression;
 mod fit;
 mod forecast;
 pub mod keys;
@@ -15,7 +16,8 @@ mod section;
 mod stream;
 mod view;
 
-use crate::schema::Schema;
+use crate::expression::Expression;
+use crate::schema::{FieldType, Schema};
 use crate::suggest;
 use crate::wire::Level;
 
@@ -57,6 +59,32 @@ impl Pipeline {
     /// Memory that this pipeline takes with so many keys per stream.
     pub fn forecast(&self, keys: u64) -> Forecast {
         forecast::forecast(self, keys)
+    }
+
+    /// The columns of a stream that its views and boards read and that no cell of a row holds as
+    /// they need it: computed ones, and whatever stands in a `where`.
+    pub(crate) fn evaluated_columns(&self, stream: usize) -> Vec<usize> {
+        let views = self.views.iter().filter(|view| view.stream == stream);
+        let boards = self.boards.iter().filter(|board| board.stream == stream);
+        let (mut filters, mut read) = (Vec::new(), Vec::new());
+        for view in views {
+            filters.extend(view.filter);
+            read.extend(&view.group);
+            read.extend(
+                view.columns
+                    .iter()
+                    .filter_map(|column| column.aggregate.field()),
+            );
+        }
+        for board in boards {
+            filters.extend(board.filter);
+            read.extend(board.score.field);
+        }
+        read.retain(|&column| self.streams[stream].is_computed(column));
+        read.extend(filters);
+        read.sort_unstable();
+        read.dedup();
+        read
     }
 
     /// The index of a stream by name.
@@ -108,6 +136,57 @@ pub struct Stream {
     pub durability: Durability,
     /// Fields and row layout.
     pub schema: Schema,
+    /// Computed columns; each may use those before it. Those of `[stream.NAME.computed]` come
+    /// first, then what views and boards compute in place.
+    pub computed: Vec<Computed>,
+}
+
+/// A column that is computed from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Computed {
+    /// Its name; `None` if it stands in a view or board.
+    pub name: Option<String>,
+    /// How it is computed.
+    pub expression: Expression,
+}
+
+/// What a view or board may read of an event: a field or a computed column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamColumn<'a> {
+    /// Its name; the text of the expression if it has none.
+    pub name: &'a str,
+    /// Its type.
+    pub kind: FieldType,
+    /// Whether it may be null.
+    pub optional: bool,
+}
+
+impl Stream {
+    /// The column at an index: first the fields of the schema, then the computed columns.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn column(&self, index: usize) -> StreamColumn<'_> {
+        let fields = &self.schema.fields;
+        if let Some(field) = fields.get(index) {
+            return StreamColumn {
+                name: &field.name,
+                kind: field.kind,
+                optional: field.optional,
+            };
+        }
+        let Computed { name, expression } = &self.computed[index - fields.len()];
+        StreamColumn {
+            name: name.as_deref().unwrap_or(expression.text()),
+            kind: expression.kind(),
+            optional: expression.optional(),
+        }
+    }
+
+    /// Whether the column at an index is a computed one.
+    pub fn is_computed(&self, index: usize) -> bool {
+        index >= self.schema.fields.len()
+    }
 }
 
 /// Event time of a stream.
@@ -158,7 +237,9 @@ pub struct View {
     pub name: String,
     /// The stream that it reads.
     pub stream: usize,
-    /// Fields that it groups by; empty for one group.
+    /// Column of truths; only events for which it is true count.
+    pub filter: Option<usize>,
+    /// Columns that it groups by; empty for one group.
     pub group: Vec<usize>,
     /// Length of a window, in ms.
     pub size_ms: i64,
@@ -179,7 +260,7 @@ pub struct Column {
     pub aggregate: Aggregate,
 }
 
-/// An aggregate over a field. Nulls are passed over, but `Count` counts every event.
+/// An aggregate over a column. Nulls are passed over, but `Count` counts every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
     /// Number of events.
@@ -206,7 +287,7 @@ impl Aggregate {
         }
     }
 
-    /// The field that it reads.
+    /// The column that it reads.
     pub const fn field(self) -> Option<usize> {
         match self {
             Aggregate::Count => None,
@@ -224,6 +305,8 @@ pub struct Board {
     pub name: String,
     /// The stream that it reads.
     pub stream: usize,
+    /// Column of truths; only events for which it is true count.
+    pub filter: Option<usize>,
     /// Field that names the member.
     pub member: usize,
     /// Score.
@@ -235,7 +318,7 @@ pub struct Board {
 pub struct Score {
     /// Rule.
     pub rule: ScoreRule,
-    /// Field that it reads; `None` is `count()`, a sum of ones.
+    /// Column that it reads; `None` is `count()`, a sum of ones.
     pub field: Option<usize>,
     /// Whether the greatest score comes first.
     pub descending: bool,

@@ -5,11 +5,12 @@
 //! same entries gives the same state. A batch is applied in passes, each over all its rows:
 //!
 //! ```text
-//! check rows -> keys to ids -> views: find groups, one loop per column -> boards: touch, update
+//! check rows -> keys to ids -> computed columns -> views: find groups, one loop per column -> boards: touch, update
 //! ```
 //!
 //! so that the cache misses of a pass overlap. All scratch memory is kept from batch to batch.
 
+mod check;
 mod digest;
 mod read;
 
@@ -18,7 +19,8 @@ use crate::board::{BoardState, Origin};
 use crate::dedupe::{Admission, Dedupe, Layout};
 use crate::delta::{Delta, DeltaQueue};
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
-use crate::partition::{group_of, key_hash, shard_of};
+use crate::expression::{Evaluated, Evaluator, Expression};
+use crate::partition::{group_of, key_hash};
 use crate::pipeline::{Pipeline, Stream};
 use crate::query::{ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
@@ -78,6 +80,8 @@ struct StreamState {
     key_boards: Vec<usize>,
     foreign_boards: Vec<usize>,
     rejected: VecDeque<RejectedEvent>,
+    /// Of the computed columns that a view or board needs.
+    evaluator: Evaluator,
 }
 
 /// Vectors of one batch, kept so that a batch allocates nothing.
@@ -123,9 +127,8 @@ impl ShardState {
         );
         let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
         let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
-        let view = |view: &crate::pipeline::View| {
-            ViewState::new(view, &pipeline.streams[view.stream].schema)
-        };
+        let view =
+            |view: &crate::pipeline::View| ViewState::new(view, &pipeline.streams[view.stream]);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
             let of_stream = |key: bool| {
@@ -147,6 +150,7 @@ impl ShardState {
                 key_boards: of_stream(true),
                 foreign_boards: of_stream(false),
                 rejected: VecDeque::new(),
+                evaluator: evaluator(&pipeline, index),
             }
         };
         Self {
@@ -323,80 +327,10 @@ impl ShardState {
         self.counters[index].accepted += u64::from(outcome.accepted);
         self.find_keys(batch);
         self.prefetch_boards(index);
+        let schema = &self.pipeline.streams[index].schema;
+        self.streams[index].evaluator.evaluate(schema, batch.rows);
         self.apply_views(batch);
         self.apply_boards(source, batch, lsn);
-    }
-
-    /// First pass: which rows count, and their event times.
-    fn check_rows(
-        &mut self,
-        source: Source,
-        batch: &EventBatch<'_>,
-        lsn: u64,
-        outcome: &mut Outcome,
-    ) {
-        let index = usize::from(batch.stream);
-        let pipeline = Arc::clone(&self.pipeline);
-        let stream = &pipeline.streams[index];
-        let row_bytes = stream.schema.row_len();
-        assert!(
-            batch.rows.len() == batch.count as usize * row_bytes,
-            "invariant: a batch holds rows of its stream"
-        );
-        let future_limit_ms = self.streams[index].clock.future_limit_ms(batch.stamp_ns);
-        self.scratch.picks.clear();
-        self.scratch.times_ms.clear();
-        for (row_index, row) in batch.rows.chunks_exact(row_bytes).enumerate() {
-            if matches!(source, Source::Inherited(_)) && !self.owns(stream, row) {
-                continue;
-            }
-            let time_ms = stream.schema.time_ms(row, stream.time.field);
-            let verdict = stream.schema.validate(row).and_then(|()| {
-                if time_ms > future_limit_ms {
-                    let field = stream.time.field as u8;
-                    return Err(Reject::of_field(RejectReason::FutureTime, field));
-                }
-                Ok(())
-            });
-            match verdict {
-                Ok(()) => {
-                    self.scratch.picks.push(row_index as u32);
-                    self.scratch.times_ms.push(time_ms);
-                }
-                Err(reject) => self.reject(batch, row_index, lsn, reject, outcome),
-            }
-        }
-        outcome.accepted = self.scratch.picks.len() as u32;
-    }
-
-    fn owns(&self, stream: &Stream, row: &[u8]) -> bool {
-        let group = group_of(key_hash(stream.schema.canonical_bytes(row, stream.key)));
-        shard_of(group, usize::from(self.place.shards)) == usize::from(self.place.shard)
-    }
-
-    #[cold]
-    fn reject(
-        &mut self,
-        batch: &EventBatch<'_>,
-        row_index: usize,
-        lsn: u64,
-        reject: Reject,
-        outcome: &mut Outcome,
-    ) {
-        let index = usize::from(batch.stream);
-        let sequence = batch.sequence(row_index);
-        outcome.rejected += 1;
-        outcome.first_reject.get_or_insert((sequence, reject));
-        self.counters[index].rejected[reject.reason.index()] += 1;
-        let event = RejectedEvent {
-            stamp_ns: batch.stamp_ns,
-            producer: batch.producer.0,
-            sequence,
-            reason: reject.reason.code(),
-            field: reject.field,
-            lsn,
-        };
-        keep_rejected(&mut self.streams[index].rejected, event);
     }
 
     /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
@@ -446,8 +380,9 @@ impl ShardState {
     fn apply_views(&mut self, batch: &EventBatch<'_>) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
-        let accepted = accepted(&self.scratch, batch);
-        for &view in &self.streams[index].views {
+        let stream = &self.streams[index];
+        let accepted = accepted(&self.scratch, batch, stream.evaluator.evaluated());
+        for &view in &stream.views {
             self.views[view].apply(schema, &accepted);
         }
     }
@@ -464,11 +399,11 @@ impl ShardState {
             log_stream,
             lsn,
         };
-        let accepted = accepted(&self.scratch, batch);
         let stream = &self.streams[index];
+        let accepted = accepted(&self.scratch, batch, stream.evaluator.evaluated());
         for &board in &stream.key_boards {
             if let BoardState::Key(state) = &mut self.boards[board] {
-                state.apply(schema, &accepted, &self.scratch.members, origin);
+                state.apply(schema, &accepted, origin);
             }
         }
         for &board in &stream.foreign_boards {
@@ -533,29 +468,28 @@ impl ShardState {
     }
 }
 
-fn accepted<'a>(scratch: &'a Scratch, batch: &EventBatch<'a>) -> Accepted<'a> {
+fn accepted<'a>(
+    scratch: &'a Scratch,
+    batch: &EventBatch<'a>,
+    computed: &'a Evaluated,
+) -> Accepted<'a> {
     Accepted {
         rows: batch.rows,
         picks: &scratch.picks,
         times_ms: &scratch.times_ms,
+        members: &scratch.members,
+        computed,
         watermark_ms: batch.watermark_ms,
     }
 }
 
-/// Keeps the latest rejected events by stamp. Live they come in order; replay of several older logs
-/// may interleave them in any way, which must not show.
-fn keep_rejected(kept: &mut VecDeque<RejectedEvent>, event: RejectedEvent) {
-    let order = |event: &RejectedEvent| (event.stamp_ns, event.producer, event.sequence);
-    let newer = kept
-        .iter()
-        .rev()
-        .take_while(|other| order(other) > order(&event))
-        .count();
-    if newer == REJECTED_KEPT {
-        return;
-    }
-    if kept.len() == REJECTED_KEPT {
-        kept.pop_front();
-    }
-    kept.insert(kept.len() - newer, event);
+/// Evaluates what the views and boards of a stream read and no row holds.
+fn evaluator(pipeline: &Pipeline, index: usize) -> Evaluator {
+    let stream = &pipeline.streams[index];
+    let computed: Vec<&Expression> = stream.computed.iter().map(|c| &c.expression).collect();
+    Evaluator::new(
+        &stream.schema,
+        &computed,
+        &pipeline.evaluated_columns(index),
+    )
 }

@@ -6,13 +6,20 @@
 //! watermark is `keep` beyond its end, and once it was closed no event can open it again: lateness
 //! is judged per event and window against the watermark recorded with the batch.
 
+mod group;
+
 use crate::aggregate::{Cell, CellStore, ColumnPlan};
-use crate::pipeline::View;
+use crate::expression::{ErrorReason, Evaluated};
+use crate::gate::Gate;
+use crate::pipeline::{Stream, View};
 use crate::query::{WindowCursor, WindowRow};
 use crate::schema::Schema;
 use crate::table::KeyTable;
 use crate::table::arena::same_bytes;
+use group::{GroupPlan, group_hash};
 use std::collections::VecDeque;
+
+pub use group::group_values;
 
 /// Group rows of events that are in no window.
 const NO_GROUP: u32 = u32::MAX;
@@ -32,6 +39,9 @@ pub struct ViewCounters {
     pub closed_windows: u64,
     /// Groups in all readable windows.
     pub groups: u64,
+    /// Events for which an expression of the view was an error, once per expression, by
+    /// [`ErrorReason::index`].
+    pub errors: [u64; ErrorReason::COUNT],
 }
 
 /// The accepted rows of a batch.
@@ -43,77 +53,12 @@ pub(crate) struct Accepted<'a> {
     pub(crate) picks: &'a [u32],
     /// Their event times, ms.
     pub(crate) times_ms: &'a [i64],
+    /// Ids of their keys, where a board needs them.
+    pub(crate) members: &'a [u32],
+    /// Computed columns of all rows of the batch.
+    pub(crate) computed: &'a Evaluated,
     /// Watermark recorded with the batch.
     pub(crate) watermark_ms: i64,
-}
-
-/// Where the bytes of a group lie in a row: the cells of the group fields, as they stand.
-///
-/// Cells of valid rows are canonical (unused bytes are zero), so equal groups are equal bytes.
-#[derive(Debug, Clone)]
-struct GroupPlan {
-    /// Offset and length of each group field's cell; and the field itself, if it is optional.
-    cells: Vec<(usize, usize, Option<usize>)>,
-    bytes: usize,
-}
-
-impl GroupPlan {
-    fn new(schema: &Schema, fields: &[usize]) -> Self {
-        let cell = |&index: &usize| {
-            let field = &schema.fields[index];
-            let optional = field.optional.then_some(index);
-            (usize::from(field.offset), field.kind.cell_bytes(), optional)
-        };
-        let cells: Vec<_> = fields.iter().map(cell).collect();
-        let bytes = cells
-            .iter()
-            .map(|(_, bytes, null)| bytes + usize::from(null.is_some()))
-            .sum();
-        Self { cells, bytes }
-    }
-
-    /// The group's bytes, borrowed from the row where it is one required field.
-    #[inline]
-    fn key<'r>(&self, schema: &Schema, row: &'r [u8], scratch: &'r mut Vec<u8>) -> &'r [u8] {
-        if let [(offset, bytes, None)] = self.cells[..] {
-            return &row[offset..offset + bytes];
-        }
-        scratch.clear();
-        for &(offset, bytes, optional) in &self.cells {
-            if let Some(field) = optional {
-                scratch.push(u8::from(!schema.is_null(row, field)));
-            }
-            scratch.extend_from_slice(&row[offset..offset + bytes]);
-        }
-        scratch
-    }
-}
-
-/// A hash for tables inside one window; no format, so that it may be cheap.
-#[inline]
-fn group_hash(key: &[u8]) -> u64 {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let fold = |hash: u64, word: u64| {
-        let product = u128::from(hash ^ word) * u128::from(MIX);
-        (product >> 64) as u64 ^ product as u64
-    };
-    let (words, tail) = key.as_chunks::<8>();
-    let mut hash = MIX ^ key.len() as u64;
-    for word in words {
-        hash = fold(hash, u64::from_le_bytes(*word));
-    }
-    // The last eight bytes, some of them again, are one load; copying the tail is a call.
-    match key.last_chunk::<8>() {
-        _ if tail.is_empty() => {}
-        Some(last) => hash = fold(hash, u64::from_le_bytes(*last)),
-        None => {
-            let word = tail
-                .iter()
-                .fold(0, |word, &byte| word << 8 | u64::from(byte));
-            hash = fold(hash, word);
-        }
-    }
-    fold(hash, MIX.rotate_left(32))
 }
 
 #[derive(Debug, Clone)]
@@ -141,19 +86,23 @@ pub(crate) struct ViewState {
     spare: Vec<Window>,
     watermark_ms: i64,
     late: u64,
+    gate: Gate,
     picks: Vec<(u32, u32)>,
     key: Vec<u8>,
 }
 
 impl ViewState {
-    pub(crate) fn new(view: &View, schema: &Schema) -> Self {
-        let column = |column: &crate::pipeline::Column| ColumnPlan::new(schema, column.aggregate);
+    pub(crate) fn new(view: &View, stream: &Stream) -> Self {
+        let column = |column: &crate::pipeline::Column| ColumnPlan::new(stream, column.aggregate);
         let columns: Vec<_> = view.columns.iter().map(column).collect();
+        let read = view.columns.iter();
+        let read = read.filter_map(|column| column.aggregate.field());
         Self {
+            gate: Gate::new(stream, view.filter, &view.group, read),
             size_ms: view.size_ms,
             late_ms: view.late_ms,
             keep_ms: view.keep_ms.max(view.late_ms),
-            group: GroupPlan::new(schema, &view.group),
+            group: GroupPlan::new(stream, &view.group),
             store: CellStore::new(columns.len().max(1)),
             columns,
             windows: VecDeque::new(),
@@ -168,18 +117,20 @@ impl ViewState {
 
     /// Puts the accepted rows of a batch into their windows.
     pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>) {
-        self.find_groups(schema, batch);
+        let mut gate = std::mem::take(&mut self.gate);
+        let batch = gate.pass(batch);
+        self.find_groups(schema, &batch);
         let picks = std::mem::take(&mut self.picks);
         for (index, column) in self.columns.iter().enumerate() {
-            column.accumulate(index, schema, batch.rows, &picks, &mut self.store);
+            column.accumulate(index, schema, &batch, &picks, &mut self.store);
         }
         self.picks = picks;
+        self.gate = gate;
     }
 
     /// First pass: which group row each event belongs to. Events of one batch mostly share a
     /// window, and neighbours often a group, so both are remembered from one to the next.
     fn find_groups(&mut self, schema: &Schema, batch: &Accepted<'_>) {
-        let row_bytes = schema.row_len();
         let mut key_scratch = std::mem::take(&mut self.key);
         self.picks.clear();
         // An empty range: the first event looks its window up.
@@ -199,10 +150,7 @@ impl ViewState {
                 self.late += u64::from(self.is_final(end_ms, batch.watermark_ms));
                 continue;
             };
-            let at = pick as usize * row_bytes;
-            let key = self
-                .group
-                .key(schema, &batch.rows[at..at + row_bytes], &mut key_scratch);
+            let key = self.group.key(schema, batch, pick, &mut key_scratch);
             let hash = group_hash(key);
             let groups = &self.windows[place].groups;
             if group_row == NO_GROUP || hash != last.0 || !same_bytes(groups.key(last.1), key) {
@@ -306,6 +254,7 @@ impl ViewState {
                 .iter()
                 .map(|window| window.groups.len() as u64)
                 .sum(),
+            errors: self.gate.errors(),
         }
     }
 
@@ -361,35 +310,4 @@ impl ViewState {
                 .collect::<Vec<Cell>>(),
         }
     }
-}
-
-/// The values of a group from the bytes that an answer carries; `None` if they are none of `view`.
-pub fn group_values<'b>(
-    view: &View,
-    schema: &Schema,
-    mut bytes: &'b [u8],
-) -> Option<Vec<crate::value::Value<'b>>> {
-    use crate::schema::FieldType;
-    use crate::value::Value;
-    let mut values = Vec::with_capacity(view.group.len());
-    for &index in &view.group {
-        let field = &schema.fields[index];
-        let mut present = true;
-        if field.optional {
-            let (flag, rest) = bytes.split_first()?;
-            present = *flag == 1;
-            bytes = rest;
-        }
-        let (cell, rest) = bytes.split_at_checked(field.kind.cell_bytes())?;
-        bytes = rest;
-        values.push(match field.kind {
-            _ if !present => Value::Null,
-            FieldType::Text(_) => {
-                let text = cell.get(1..1 + usize::from(cell[0]))?;
-                Value::Text(std::str::from_utf8(text).ok()?)
-            }
-            kind => Value::from_canonical(kind, cell)?,
-        });
-    }
-    bytes.is_empty().then_some(values)
 }

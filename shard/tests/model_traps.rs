@@ -47,6 +47,7 @@ fn view(size_ms: i64, late_ms: i64, keep_ms: i64, group: &[usize], columns: &[Ag
     View {
         name: "v".into(),
         stream: 0,
+        filter: None,
         group: group.to_vec(),
         size_ms,
         late_ms,
@@ -291,12 +292,8 @@ fn trap_9_scores_beyond_two_to_the_53_stay_exact() {
 #[test]
 fn trap_10_negative_scores_order_in_both_directions() {
     let ascending = board("least", KEY, ScoreRule::Sum, Some(POINTS), false);
-    let mut world = World::new(
-        "trap 10",
-        store(vec![], vec![points_desc(KEY), ascending]),
-        2,
-        8,
-    );
+    let boards = vec![points_desc(KEY), ascending];
+    let mut world = World::new("trap 10", store(vec![], boards), 2, 8);
     for (player, points) in [(1, -5), (2, 0), (3, 5), (4, i64::MIN), (5, i64::MAX)] {
         send(&mut world, 1, &[find(player, 0, "", points)]);
     }

@@ -184,6 +184,7 @@ fn limits_are_those_of_the_code() {
         format!("At most {} fields", limits::FIELDS_MAX),
         format!("rows of at most {} bytes", limits::ROW_BYTES_MAX),
         format!("at most {} different fields", limits::GROUP_FIELDS_MAX),
+        format!("At most\n{}; what no view", limits::COMPUTED_MAX),
         format!("1 to {} of them", limits::COLUMNS_MAX),
         format!("At most {} windows", limits::WINDOWS_MAX),
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, Stream, View};
+use ringmill_shard::pipeline::{Aggregate, Board, Computed, Pipeline, ScoreRule, Stream, View};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -119,11 +119,26 @@ pub(super) fn describe_stream(stream: &Stream) -> Value {
         "schema_id": stream.schema.id,
         "row_bytes": stream.schema.row_bytes,
         "fields": fields.collect::<Vec<_>>(),
+        "computed": describe_computed(stream),
     })
 }
 
+/// The computed columns that have a name.
+fn describe_computed(stream: &Stream) -> Vec<Value> {
+    let describe = |computed: &Computed| {
+        let name = computed.name.as_ref()?;
+        Some(json!({
+            "name": name,
+            "type": computed.expression.kind().to_string(),
+            "optional": computed.expression.optional(),
+            "value": computed.expression.text(),
+        }))
+    };
+    stream.computed.iter().filter_map(describe).collect()
+}
+
 fn describe_view(view: &View, stream: &Stream) -> Value {
-    let name = |field: usize| &*stream.schema.fields[field].name;
+    let name = |column: usize| stream.column(column).name;
     let column = |column: &ringmill_shard::pipeline::Column| {
         let value = match column.aggregate {
             Aggregate::Count => "count()".to_owned(),
@@ -137,6 +152,7 @@ fn describe_view(view: &View, stream: &Stream) -> Value {
     json!({
         "view": view.name,
         "from": stream.name,
+        "where": view.filter.map(name),
         "group": view.group.iter().map(|field| name(*field)).collect::<Vec<_>>(),
         "window": {
             "kind": "tumbling",
@@ -149,7 +165,7 @@ fn describe_view(view: &View, stream: &Stream) -> Value {
 }
 
 fn describe_board(board: &Board, stream: &Stream) -> Value {
-    let name = |field: usize| &*stream.schema.fields[field].name;
+    let name = |column: usize| stream.column(column).name;
     let rule = match (board.score.rule, board.score.field) {
         (ScoreRule::Sum, None) => "count()".to_owned(),
         (ScoreRule::Sum, Some(field)) => format!("sum({})", name(field)),
@@ -164,6 +180,7 @@ fn describe_board(board: &Board, stream: &Stream) -> Value {
     json!({
         "board": board.name,
         "from": stream.name,
+        "where": board.filter.map(name),
         "member": name(board.member),
         "score": format!("{rule} {direction}"),
         "ties": "first-to-reach",

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::streams::ask_stats;
 use crate::latency::Stage;
 use crate::metrics::{CoreSnapshot, Counter, CounterKind};
+use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::query::Stats;
 use ringmill_shard::reject::RejectReason;
 
@@ -259,6 +260,34 @@ fn write_views(text: &mut Text, app: &App, stats: &ShardStats) {
     write_each(text, head, stats, label, |s, i| {
         s.counters.views[i].groups.into()
     });
+    let name = "ringmill_view_expression_errors_total";
+    write_errors(text, name, stats, label, |s, i| s.counters.views[i].errors);
+}
+
+/// Counters of expressions: one sample per core, object and reason.
+fn write_errors(
+    text: &mut Text,
+    name: &str,
+    stats: &ShardStats,
+    (label, objects): (&str, &[&str]),
+    errors: impl Fn(&Stats, usize) -> [u64; ErrorReason::COUNT],
+) {
+    let help = "Events for which an expression could not be computed";
+    text.head(name, "counter", help);
+    for (shard, stats) in stats {
+        let core = shard.to_string();
+        for (index, object) in objects.iter().enumerate() {
+            let errors = errors(stats, index);
+            for reason in ErrorReason::ALL {
+                let labels = [
+                    ("core", &*core),
+                    (label, *object),
+                    ("reason", reason.name()),
+                ];
+                text.sample(name, &labels, errors[reason.index()]);
+            }
+        }
+    }
 }
 
 fn write_boards(text: &mut Text, app: &App, stats: &ShardStats) {
@@ -282,6 +311,8 @@ fn write_boards(text: &mut Text, app: &App, stats: &ShardStats) {
     write_each(text, head, stats, label, |s, i| {
         s.counters.boards[i].overflow.into()
     });
+    let name = "ringmill_board_expression_errors_total";
+    write_errors(text, name, stats, label, |s, i| s.counters.boards[i].errors);
 }
 
 fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {

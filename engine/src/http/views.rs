@@ -7,9 +7,9 @@ use axum::http::Uri;
 use axum::response::Response;
 use ringmill_shard::limits::{TIME_MS_MAX, TIME_MS_MIN, TOP_MAX};
 use ringmill_shard::merge::{WindowsPage, merge_windows};
-use ringmill_shard::pipeline::{Pipeline, View};
+use ringmill_shard::pipeline::{Pipeline, Stream, View};
 use ringmill_shard::query::{Answer, Query, WindowCursor};
-use ringmill_shard::schema::{FieldType, Schema};
+use ringmill_shard::schema::FieldType;
 use ringmill_shard::value::Value;
 use ringmill_shard::window::group_values;
 use serde_json::{Map, json};
@@ -56,8 +56,8 @@ pub(super) async fn get_view(
     Ok(reply(body, numbers_as_text))
 }
 
-fn schema<'a>(pipeline: &'a Pipeline, view: &View) -> &'a Schema {
-    &pipeline.streams[view.stream].schema
+fn stream<'a>(pipeline: &'a Pipeline, view: &View) -> &'a Stream {
+    &pipeline.streams[view.stream]
 }
 
 /// The parameters that are named like group fields.
@@ -66,8 +66,8 @@ fn take_picks(
     view: &View,
     params: &mut Params,
 ) -> Result<Vec<Option<String>>, Problem> {
-    let fields = &schema(pipeline, view).fields;
-    let mut take = |field: &usize| match &*fields[*field].name {
+    let stream = stream(pipeline, view);
+    let mut take = |column: &usize| match stream.column(*column).name {
         reserved if RESERVED.contains(&reserved) => Ok(None),
         name => params.take(name),
     };
@@ -80,16 +80,16 @@ fn read_ask<'a>(
     params: &mut Params,
     texts: &'a [Option<String>],
 ) -> Result<Ask<'a>, Problem> {
-    let fields = &schema(pipeline, view).fields;
+    let stream = stream(pipeline, view);
     let mut picks = Vec::new();
     for (position, text) in texts.iter().enumerate() {
         let Some(text) = text else { continue };
-        let field = &fields[view.group[position]];
-        Value::parse_text(field.kind, text).map_err(|reason| {
-            let detail = format!("`{text}` is no {} ({reason})", field.kind);
-            Problem::bad_parameter(&field.name, detail)
+        let column = stream.column(view.group[position]);
+        Value::parse_text(column.kind, text).map_err(|reason| {
+            let detail = format!("`{text}` is no {} ({reason})", column.kind);
+            Problem::bad_parameter(column.name, detail)
         })?;
-        picks.push((position, field.kind, &**text));
+        picks.push((position, column.kind, &**text));
     }
     let from_ms = take_time(params, "from", TIME_MS_MIN)?;
     let to_ms = take_time(params, "to", TIME_MS_MAX)?;
@@ -184,10 +184,10 @@ fn pick(
     rows: &mut Vec<serde_json::Value>,
 ) -> Result<Option<WindowCursor>, Problem> {
     let view = &pipeline.views[index];
-    let schema = schema(pipeline, view);
+    let stream = stream(pipeline, view);
     for (nth, row) in page.rows.iter().enumerate() {
         let unreadable = || Problem::internal("a shard gave a group that cannot be read");
-        let group = group_values(view, schema, &row.group).ok_or_else(unreadable)?;
+        let group = group_values(view, stream, &row.group).ok_or_else(unreadable)?;
         let picked = |(position, kind, text): &(usize, FieldType, &str)| {
             Value::parse_text(*kind, text).is_ok_and(|wanted| wanted == group[*position])
         };
@@ -195,8 +195,8 @@ fn pick(
             continue;
         }
         let mut object = Map::new();
-        for (field, value) in view.group.iter().zip(&group) {
-            object.insert(schema.fields[*field].name.clone(), value.to_json());
+        for (column, value) in view.group.iter().zip(&group) {
+            object.insert(stream.column(*column).name.to_owned(), value.to_json());
         }
         for (column, value) in view.columns.iter().zip(&row.values) {
             object.insert(column.name.clone(), scalar(value));

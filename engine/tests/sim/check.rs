@@ -17,7 +17,7 @@ use ringmill_storage::verify::read_dir;
 use super::book::Book;
 use super::cover::{Cover, Point};
 use super::model::generate::Datum;
-use super::model::oracle::{Oracle, Recorded, Row};
+use super::model::oracle::{Oracle, Recorded, Row, ViewTruth};
 
 /// An event as it stands in a log.
 #[derive(Clone)]
@@ -294,7 +294,15 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
     let pipeline = oracle.pipeline;
     let counters = state.counters();
     for (index, view) in pipeline.views.iter().enumerate() {
-        let (late, mut expected) = oracle.view(view);
+        let ViewTruth {
+            late,
+            errors,
+            rows: mut expected,
+        } = oracle.view(view);
+        check(counters.views[index].errors == errors, || {
+            let found = counters.views[index].errors;
+            format!("view {index}: errors {found:?}, {errors:?} by the log")
+        })?;
         cover.add(Point::WindowLate, late);
         check(counters.views[index].late == late, || {
             format!(
@@ -313,14 +321,14 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
             panic!("an answer of windows")
         };
         let page = merge_windows(pipeline, index, vec![answer], 10_000);
-        let schema = &pipeline.streams[view.stream].schema;
+        let stream = &pipeline.streams[view.stream];
         let mut actual: Vec<Row> = page
             .rows
             .into_iter()
             .map(|row| Row {
                 start_ms: row.start_ms,
                 end_ms: row.end_ms,
-                group: group_values(view, schema, &row.group)
+                group: group_values(view, stream, &row.group)
                     .expect("a group")
                     .into_iter()
                     .map(Datum::of)

@@ -1,9 +1,15 @@
 //! The plain computation and the random pipelines of the shard's own tests.
 #![allow(dead_code)] // Only a part of each is used here.
 
+#[path = "../../../shard/tests/model/computed.rs"]
+pub(crate) mod computed;
 #[path = "../../../shard/tests/model/generate.rs"]
 pub(crate) mod generate;
+#[path = "../../../shard/tests/model/grow.rs"]
+pub(crate) mod grow;
 #[path = "../../../shard/tests/model/oracle.rs"]
 pub(crate) mod oracle;
 #[path = "../../../shard/tests/model/random.rs"]
 pub(crate) mod random;
+#[path = "../../../shard/tests/model/tree.rs"]
+pub(crate) mod tree;

@@ -26,9 +26,8 @@ const UNSAFE_HOMES: [&str; 15] = [
 const FILE_LINES_MAX: usize = 500;
 
 /// Files above it, and the length that they must not pass. Numbers here only ever fall.
-const LONG_FILES: [(&str, usize); 5] = [
+const LONG_FILES: [(&str, usize); 4] = [
     ("engine/tests/sim/client.rs", 579),
-    ("shard/src/state.rs", 561),
     ("shard/tests/model_traps.rs", 606),
     ("storage/src/layout.rs", 501),
     ("storage/src/ring.rs", 575),
@@ -38,12 +37,11 @@ const LONG_FILES: [(&str, usize); 5] = [
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Functions above it, and the length that they must not pass. Numbers here only ever fall.
-const LONG_FUNCTIONS: [(&str, &str, usize); 6] = [
+const LONG_FUNCTIONS: [(&str, &str, usize); 5] = [
     ("engine/src/control.rs", "serve", 72),
     ("engine/src/control/driver/send.rs", "send_read", 77),
     ("engine/src/serve.rs", "spawn", 73),
     ("loadgen/src/report/document.rs", "of", 72),
-    ("shard/src/pipeline/fit.rs", "describe", 76),
     ("shard/tests/model_cost.rs", "cost_of_a_batch", 91),
 ];
 
@@ -65,7 +63,7 @@ const FOREIGN: [(&str, &str); 6] = [
 const LOCK_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates";
 
 /// Each package has a home, so that it can be replaced or contained there. Paths are prefixes.
-const PACKAGE_HOMES: [(&str, &[&str]); 11] = [
+const PACKAGE_HOMES: [(&str, &[&str]); 12] = [
     ("io_uring", &["storage/", "engine/"]),
     (
         "core_affinity",
@@ -76,6 +74,7 @@ const PACKAGE_HOMES: [(&str, &[&str]); 11] = [
         &["engine/src/ring.rs", "engine/src/wake.rs", "benches/"],
     ),
     ("rkyv", &["shard/"]),
+    ("sqlparser", &["shard/src/expression/"]),
     (
         "hdrhistogram",
         &[

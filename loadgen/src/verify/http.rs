@@ -49,6 +49,9 @@ pub(super) struct ViewInfo {
     pub(super) view: String,
     /// Stream.
     pub(super) from: String,
+    /// Expression that picks its events.
+    #[serde(default, rename = "where")]
+    pub(super) filter: Option<String>,
     /// Columns.
     pub(super) columns: Vec<ColumnInfo>,
 }
@@ -69,6 +72,9 @@ pub(super) struct BoardInfo {
     pub(super) board: String,
     /// Stream.
     pub(super) from: String,
+    /// Expression that picks its events.
+    #[serde(default, rename = "where")]
+    pub(super) filter: Option<String>,
     /// Field that names its members.
     pub(super) member: String,
     /// Rule and direction, as `sum(points) desc`.

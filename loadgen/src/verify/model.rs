@@ -104,15 +104,20 @@ impl Model {
             return Ok(());
         }
         for name in &self.beyond {
-            findings
-                .skipped
-                .push(format!("board {name}: its rule depends on event times"));
+            findings.skipped.push(format!(
+                "board {name}: its scores are more than a count or a field of every event"
+            ));
         }
         for board in &self.boards {
             board.compare_top(&self.schema, client, findings)?;
             board.compare_ranks(&self.schema, client, sample, findings)?;
         }
         for view in pipeline.views.iter().filter(|view| view.from == stream) {
+            if view.filter.is_some() {
+                let reason = format!("view {}: it has a `where`", view.view);
+                findings.skipped.push(reason);
+                continue;
+            }
             let Some(column) = view.columns.iter().find(|column| column.value == "count()") else {
                 findings
                     .skipped
@@ -138,7 +143,11 @@ impl Model {
     }
 }
 
+/// The board, if it takes every event and its score is that of a field.
 fn parse_board(schema: &Schema, info: &BoardInfo) -> Option<Board> {
+    if info.filter.is_some() {
+        return None;
+    }
     let (rule, direction) = info.score.rsplit_once(' ')?;
     let (name, field) = rule.strip_suffix(')')?.split_once('(')?;
     let integer_field = || {

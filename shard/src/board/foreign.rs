@@ -9,6 +9,7 @@ use super::partial::{Held, Partial};
 use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::delta::{Delta, DeltaQueue};
+use crate::gate::Gate;
 use crate::partition::{group_of, key_hash, shard_of};
 use crate::rank::{OrderKey, RankIndex};
 use crate::schema::Schema;
@@ -32,6 +33,7 @@ pub(crate) struct ForeignBoard {
     remotes: Vec<Chunks<Partial>>,
     rank: RankIndex<3>,
     overflow: u64,
+    gate: Gate,
     touched: Vec<u32>,
 }
 
@@ -40,6 +42,7 @@ impl ForeignBoard {
         schema: &Schema,
         member_field: usize,
         score: ScorePlan,
+        gate: Gate,
         shard: u16,
         shards: u16,
     ) -> Self {
@@ -56,6 +59,7 @@ impl ForeignBoard {
             remotes: vec![Chunks::new(); usize::from(shards)],
             rank: RankIndex::new(),
             overflow: 0,
+            gate,
             touched: Vec::new(),
         }
     }
@@ -72,6 +76,7 @@ impl ForeignBoard {
         BoardCounters {
             members: self.rank.len(),
             overflow: self.overflow,
+            errors: self.gate.errors(),
         }
     }
 
@@ -85,22 +90,10 @@ impl ForeignBoard {
         board: u16,
         deltas: Option<&mut DeltaQueue>,
     ) {
-        let row_bytes = schema.row_len();
+        let mut gate = std::mem::take(&mut self.gate);
         self.touched.clear();
-        for &pick in batch.picks {
-            let at = pick as usize * row_bytes;
-            let row = &batch.rows[at..at + row_bytes];
-            if self.optional_member && schema.is_null(row, self.member_field) {
-                continue;
-            }
-            let Some(bits) = self.score.bits(schema, row) else {
-                continue;
-            };
-            let id = self.member_id(schema.canonical_bytes(row, self.member_field));
-            let event = Partial::of_event(&self.score, bits, origin.tie(pick));
-            self.locals.at_mut(id as usize).merge(&self.score, &event);
-            self.touched.push(id);
-        }
+        self.merge_events(schema, &gate.pass(batch), origin);
+        self.gate = gate;
         self.touched.sort_unstable();
         self.touched.dedup();
         let touched = std::mem::take(&mut self.touched);
@@ -113,6 +106,25 @@ impl ForeignBoard {
             }
         }
         self.touched = touched;
+    }
+
+    /// Merges each event into the partial of its member.
+    fn merge_events(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
+        let row_bytes = schema.row_len();
+        for &pick in batch.picks {
+            let at = pick as usize * row_bytes;
+            let row = &batch.rows[at..at + row_bytes];
+            if self.optional_member && schema.is_null(row, self.member_field) {
+                continue;
+            }
+            let Some(bits) = self.score.bits(schema, batch, row, pick) else {
+                continue;
+            };
+            let id = self.member_id(schema.canonical_bytes(row, self.member_field));
+            let event = Partial::of_event(&self.score, bits, origin.tie(pick));
+            self.locals.at_mut(id as usize).merge(&self.score, &event);
+            self.touched.push(id);
+        }
     }
 
     fn member_id(&mut self, member: &[u8]) -> u32 {

@@ -4,6 +4,7 @@
 use super::score::ScorePlan;
 use super::{BoardCounters, BoardRead, Origin};
 use crate::aggregate::{CompensatedSum, Number};
+use crate::gate::Gate;
 use crate::pipeline::ScoreRule;
 use crate::rank::{AIM_CHUNK, Aim, OrderKey, RankIndex, Tie};
 use crate::schema::Schema;
@@ -20,16 +21,18 @@ pub(crate) struct KeyBoard {
     /// Compensated sums by member, for sums of f64 only.
     float_sums: Chunks<CompensatedSum>,
     overflow: u64,
+    gate: Gate,
 }
 
 impl KeyBoard {
-    pub(crate) fn new(schema: &Schema, member: usize, score: ScorePlan) -> Self {
+    pub(crate) fn new(schema: &Schema, member: usize, score: ScorePlan, gate: Gate) -> Self {
         Self {
             score,
             rank: RankIndex::new(),
             optional_member: schema.fields[member].optional.then_some(member),
             float_sums: Chunks::new(),
             overflow: 0,
+            gate,
         }
     }
 
@@ -45,6 +48,7 @@ impl KeyBoard {
         BoardCounters {
             members: self.rank.len(),
             overflow: self.overflow,
+            errors: self.gate.errors(),
         }
     }
 
@@ -53,19 +57,19 @@ impl KeyBoard {
         self.rank.prefetch(members);
     }
 
-    /// Applies the accepted rows of a batch; `members` has the id of each one's key.
-    pub(crate) fn apply(
-        &mut self,
-        schema: &Schema,
-        batch: &Accepted<'_>,
-        members: &[u32],
-        origin: Origin,
-    ) {
+    /// Applies the accepted rows of a batch.
+    pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
+        let mut gate = std::mem::take(&mut self.gate);
+        self.apply_passed(schema, &gate.pass(batch), origin);
+        self.gate = gate;
+    }
+
+    fn apply_passed(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
         let score = self.score;
         match (score.rule, score.number) {
-            (ScoreRule::Sum, Number::F64) => self.apply_float_sum(schema, batch, members, origin),
+            (ScoreRule::Sum, Number::F64) => self.apply_float_sum(schema, batch, origin),
             (ScoreRule::Sum, Number::U64) => {
-                self.each(schema, batch, members, origin, |current, bits| {
+                self.each(schema, batch, origin, |current, bits| {
                     let Some(current) = current else {
                         return Some(score.sort_key(bits));
                     };
@@ -74,7 +78,7 @@ impl KeyBoard {
                 });
             }
             (ScoreRule::Sum, _) => {
-                self.each(schema, batch, members, origin, |current, bits| {
+                self.each(schema, batch, origin, |current, bits| {
                     let Some(current) = current else {
                         return Some(score.sort_key(bits));
                     };
@@ -84,15 +88,13 @@ impl KeyBoard {
                 });
             }
             (ScoreRule::Best, _) => {
-                self.each(schema, batch, members, origin, |current, bits| {
+                self.each(schema, batch, origin, |current, bits| {
                     let offered = score.sort_key(bits);
                     Some(current.map_or(offered, |current| current.min(offered)))
                 });
             }
             (ScoreRule::Latest, _) => {
-                self.each(schema, batch, members, origin, |_, bits| {
-                    Some(score.sort_key(bits))
-                });
+                self.each(schema, batch, origin, |_, bits| Some(score.sort_key(bits)));
             }
         }
     }
@@ -107,11 +109,11 @@ impl KeyBoard {
         &mut self,
         schema: &Schema,
         batch: &Accepted<'_>,
-        members: &[u32],
         origin: Origin,
         step: impl Fn(Option<u64>, u64) -> Option<u64>,
     ) {
-        let chunks = batch.picks.chunks(AIM_CHUNK).zip(members.chunks(AIM_CHUNK));
+        let members = batch.members.chunks(AIM_CHUNK);
+        let chunks = batch.picks.chunks(AIM_CHUNK).zip(members);
         let mut aims = [Aim::NONE; AIM_CHUNK];
         let mut scores = [None; AIM_CHUNK];
         for (picks, members) in chunks {
@@ -148,16 +150,11 @@ impl KeyBoard {
         if self.optional_member.is_some_and(absent) {
             return None;
         }
-        self.score.bits(schema, row)
+        self.score.bits(schema, batch, row, pick)
     }
 
-    fn apply_float_sum(
-        &mut self,
-        schema: &Schema,
-        batch: &Accepted<'_>,
-        members: &[u32],
-        origin: Origin,
-    ) {
+    fn apply_float_sum(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
+        let members = batch.members;
         let highest = members
             .iter()
             .max()

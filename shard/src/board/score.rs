@@ -1,10 +1,11 @@
 //! How an event becomes a score, and a score a sort key.
 
 use crate::aggregate::Number;
-use crate::pipeline::{Score, ScoreRule};
+use crate::pipeline::{Score, ScoreRule, Stream};
 use crate::query::Scalar;
-use crate::row;
 use crate::schema::Schema;
+use crate::source::Source;
+use crate::window::Accepted;
 
 /// A score rule, compiled.
 #[derive(Debug, Clone, Copy)]
@@ -12,25 +13,21 @@ pub(crate) struct ScorePlan {
     pub(crate) rule: ScoreRule,
     pub(crate) number: Number,
     /// `None` is `count()`.
-    field: Option<usize>,
-    offset: u16,
-    optional: bool,
+    source: Option<Source>,
     /// All ones for descending boards: complementing turns the order around.
     flip: u64,
 }
 
 impl ScorePlan {
-    pub(crate) fn new(schema: &Schema, score: Score) -> Self {
-        let field = score.field.map(|index| &schema.fields[index]);
-        let number = field.map_or(Number::U64, |field| {
-            Number::of(field.kind).expect("invariant: the pipeline checked the types of scores")
+    pub(crate) fn new(stream: &Stream, score: Score) -> Self {
+        let kind = score.field.map(|column| stream.column(column).kind);
+        let number = kind.map_or(Number::U64, |kind| {
+            Number::of(kind).expect("invariant: the pipeline checked the types of scores")
         });
         Self {
             rule: score.rule,
             number,
-            field: score.field,
-            offset: field.map_or(0, |field| field.offset),
-            optional: field.is_some_and(|field| field.optional),
+            source: score.field.map(|column| Source::new(stream, column)),
             flip: if score.descending { u64::MAX } else { 0 },
         }
     }
@@ -40,18 +37,23 @@ impl ScorePlan {
         self.rule == ScoreRule::Sum && self.number == Number::F64
     }
 
-    /// The bits of the score field, 1 for `count()`; `None` for null.
+    /// The bits of the score of the event at index `pick`, whose row is `row`: 1 for `count()`,
+    /// `None` without a value. -0.0 is turned into 0.0, because equal scores have equal bits.
     #[inline]
-    pub(crate) fn bits(&self, schema: &Schema, row: &[u8]) -> Option<u64> {
-        let Some(field) = self.field else {
+    pub(crate) fn bits(
+        &self,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        row: &[u8],
+        pick: u32,
+    ) -> Option<u64> {
+        let Some(source) = self.source else {
             return Some(1);
         };
-        if self.optional && schema.is_null(row, field) {
-            return None;
-        }
+        let bits = source.bits(schema, batch, row, pick)?;
         Some(match self.number {
-            Number::F64 => row::read_f64(row, self.offset).to_bits(),
-            _ => row::read_u64(row, self.offset),
+            Number::F64 => (f64::from_bits(bits) + 0.0).to_bits(),
+            _ => bits,
         })
     }
 

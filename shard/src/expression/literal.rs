@@ -142,18 +142,25 @@ impl Lower<'_> {
                 return Ok(node);
             }
             Operand::Null => Op::Null,
-            Operand::Integer(number) => Op::Bits(integer_bits(number, kind).ok_or_else(|| {
-                let message = format!("{number} is no {kind}");
-                match kind {
-                    FieldType::Time => {
-                        Fault::new(part.at, message).hint("write timestamp '2026-01-01T00:00:00Z'")
-                    }
-                    _ => Fault::new(part.at, message),
-                }
-            })?),
+            Operand::Integer(number) => match integer_bits(number, kind) {
+                Some(bits) => Op::Bits(bits),
+                None => return Err(misfit(number, kind, part.at).into()),
+            },
         };
         let optional = op == Op::Null;
         Ok(self.builder.add(Node::new(op, kind, optional, &[])))
+    }
+}
+
+fn misfit(number: i128, kind: FieldType, at: usize) -> Fault {
+    let is_integer = matches!(kind, FieldType::U64 | FieldType::I64);
+    if is_integer && u64::try_from(number).is_err() && i64::try_from(number).is_err() {
+        return Fault::new(at, format!("{number} is beyond 64 bits"));
+    }
+    let fault = Fault::new(at, format!("{number} is no {kind}"));
+    match kind {
+        FieldType::Time => fault.hint("write timestamp '2026-01-01T00:00:00Z'"),
+        _ => fault,
     }
 }
 

@@ -125,6 +125,11 @@ impl Lower<'_> {
     fn column(&mut self, name: &str, at: usize) -> Result<Operand, Refusal> {
         let columns = &self.scope.columns;
         let Some((_, found)) = columns.iter().find(|(known, _)| *known == name) else {
+            if self.scope.later.contains(&name) {
+                let message = format!("`{name}` is not computed yet");
+                let hint = "an expression uses fields, and columns that stand above it";
+                return Err(Fault::new(at, message).hint(hint).into());
+            }
             let names = columns.iter().map(|(name, _)| *name);
             let message = format!("stream `{}` has no field `{name}`", self.scope.stream);
             let hint = suggest::hint(name, names);

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use crate::pipeline::expression::{is_number, is_ordered, parse_call};
+use crate::pipeline::call::{is_number, is_ordered, parse_call};
+use crate::pipeline::computed::{read_argument, read_where};
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
@@ -13,7 +14,7 @@ use crate::pipeline::{Board, Score, ScoreRule, keys, suggest};
 
 pub(super) fn read_board(
     report: &mut Report<'_>,
-    drafts: &[StreamDraft],
+    drafts: &mut [StreamDraft],
     name: &str,
     span: Range<usize>,
     table: &DeTable<'_>,
@@ -27,17 +28,18 @@ pub(super) fn read_board(
         report.push(ties.span, message, suggest::hint(ties.text, [keys::TIES]));
     }
     let from = read_from(report, &section, drafts);
-    let draft = from.map(|(_, draft)| draft);
+    let (stream, mut draft) = from.unzip();
+    let filter = read_where(report, &section, draft.as_deref_mut());
     let member = section.required_text(report, "member");
     let member = member
-        .zip(draft)
-        .and_then(|(text, draft)| draft.resolve_identity(report, &section.path, "a member", text));
+        .zip(draft.as_deref())
+        .and_then(|(text, draft)| draft.resolve_owner(report, &section.path, "a member", text));
     let score = section.required_text(report, "score");
     let score = score.and_then(|text| read_score(report, &section, draft, text));
-    let (stream, _) = from?;
     Some(Board {
         name: name.to_owned(),
-        stream,
+        stream: stream?,
+        filter: filter?,
         member: member?,
         score: score?,
     })
@@ -48,10 +50,11 @@ const FUNCTIONS: [&str; 4] = ["sum", "best", "latest", "count"];
 fn read_score(
     report: &mut Report<'_>,
     section: &Section<'_, '_>,
-    draft: Option<&StreamDraft>,
-    Text { text, span }: Text<'_>,
+    draft: Option<&mut StreamDraft>,
+    written: Text<'_>,
 ) -> Option<Score> {
     let path = &section.path;
+    let Text { text, span } = written.clone();
     let Some(call) = parse_call(text) else {
         report.add_hint(
             span,
@@ -75,7 +78,7 @@ fn read_score(
         return None;
     }
     if call.function == "count" {
-        if call.field.is_empty() {
+        if call.argument.is_empty() {
             return Some(Score {
                 rule: ScoreRule::Sum,
                 field: None,
@@ -85,11 +88,11 @@ fn read_score(
         report.add(span, format!("{path}: count() takes no field"));
         return None;
     }
-    if call.field.is_empty() {
+    if call.argument.is_empty() {
         report.add(span, format!("{path}: {}() needs a field", call.function));
         return None;
     }
-    let resolved = draft?.resolve(report, path, call.field, span.clone())?;
+    let argument = read_argument(report, path, draft?, &written, &call)?;
     let rule = match call.function {
         "sum" => ScoreRule::Sum,
         "best" => ScoreRule::Best,
@@ -99,16 +102,16 @@ fn read_score(
         ScoreRule::Sum => (is_number, "u64, i64 or f64"),
         _ => (is_ordered, "u64, i64, f64 or time"),
     };
-    if let Some(kind) = resolved.kind
+    if let Some(kind) = argument.kind
         && !fits(kind)
     {
-        let message = format!("{path}: field `{}` is {kind}", call.field);
+        let message = format!("{path}: {} is {kind}", argument.shown);
         report.add_hint(span, message, format!("{} takes {wanted}", call.function));
         return None;
     }
     Some(Score {
         rule,
-        field: Some(resolved.index),
+        field: Some(argument.column),
         descending,
     })
 }

@@ -2,86 +2,123 @@
 
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
-use crate::pipeline::{Board, Column, Durability, Pipeline, Score, Stream, TimeRule, View};
+use crate::pipeline::{
+    Board, Column, Computed, Durability, Pipeline, Score, Stream, TimeRule, View,
+};
 use crate::schema::{Field, Schema};
 
 /// A canonical text of everything but `[engine]`: equal pipelines have equal texts. Fields are
-/// named by their ids, which outlive their names.
+/// named by their ids, which outlive their names, and computed columns by their place.
 pub(super) fn describe(pipeline: &Pipeline) -> String {
     let mut out = String::from("ringmill-pipeline 1\n");
     let mut line = |text: String| {
         out.push_str(&text);
         out.push('\n');
     };
-    for Stream {
+    for stream in &pipeline.streams {
+        describe_stream(stream, &mut line);
+    }
+    for view in &pipeline.views {
+        describe_view(view, &pipeline.streams[view.stream], &mut line);
+    }
+    for board in &pipeline.boards {
+        describe_board(board, &pipeline.streams[board.stream], &mut line);
+    }
+    out
+}
+
+fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
+    let Stream {
         name,
         key,
         time,
         durability,
         schema,
-    } in &pipeline.streams
-    {
-        let TimeRule {
-            field,
-            disorder_ms,
-            max_future_ms,
-            idle_ms,
-        } = *time;
-        let id = |field: usize| schema.fields[field].id;
-        let interval_ms = match durability {
-            Durability::Interval { ms } => *ms,
-            Durability::Memory | Durability::Written | Durability::Commit => 0,
-        };
-        line(format!("stream {name} key {} time {}", id(*key), id(field)));
-        line(format!(
-            "disorder {disorder_ms} max_future {max_future_ms} idle {idle_ms}"
-        ));
-        line(format!(
-            "durability {} {interval_ms}",
-            durability.level().name()
-        ));
-        line(schema.description());
+        computed,
+    } = stream;
+    let TimeRule {
+        field,
+        disorder_ms,
+        max_future_ms,
+        idle_ms,
+    } = *time;
+    let id = |field: usize| schema.fields[field].id;
+    let interval_ms = match durability {
+        Durability::Interval { ms } => *ms,
+        Durability::Memory | Durability::Written | Durability::Commit => 0,
+    };
+    line(format!("stream {name} key {} time {}", id(*key), id(field)));
+    line(format!(
+        "disorder {disorder_ms} max_future {max_future_ms} idle {idle_ms}"
+    ));
+    line(format!(
+        "durability {} {interval_ms}",
+        durability.level().name()
+    ));
+    line(schema.description());
+    for Computed { name, expression } in computed {
+        let name = name.as_deref().unwrap_or_default();
+        line(format!("computed {name} = {}", expression.describe(schema)));
     }
-    for view in &pipeline.views {
-        let View {
-            name,
-            stream,
-            group,
-            size_ms,
-            late_ms,
-            keep_ms,
-            columns,
-        } = view;
-        let id = |field: usize| pipeline.streams[*stream].schema.fields[field].id;
-        let group: Vec<u16> = group.iter().map(|field| id(*field)).collect();
-        line(format!("view {name} stream {stream} group {group:?}"));
-        line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
-        for Column { name, aggregate } in columns {
-            let field = aggregate.field().map_or(0, id);
-            line(format!("column {name} {} {field}", aggregate.name()));
-        }
+}
+
+/// A column by the id of its field, or by its place among the computed ones.
+fn column_text(stream: &Stream, column: usize) -> String {
+    let fields = &stream.schema.fields;
+    match fields.get(column) {
+        Some(field) => field.id.to_string(),
+        None => format!("computed {}", column - fields.len()),
     }
-    for Board {
+}
+
+fn describe_filter(stream: &Stream, filter: Option<usize>, line: &mut impl FnMut(String)) {
+    if let Some(filter) = filter {
+        line(format!("where {}", column_text(stream, filter)));
+    }
+}
+
+fn describe_view(view: &View, of: &Stream, line: &mut impl FnMut(String)) {
+    let View {
         name,
         stream,
+        filter,
+        group,
+        size_ms,
+        late_ms,
+        keep_ms,
+        columns,
+    } = view;
+    let group: Vec<String> = group.iter().map(|field| column_text(of, *field)).collect();
+    let group = group.join(", ");
+    line(format!("view {name} stream {stream} group [{group}]"));
+    describe_filter(of, *filter, line);
+    line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
+    for Column { name, aggregate } in columns {
+        let argument = aggregate.field().map(|column| column_text(of, column));
+        let argument = argument.unwrap_or_else(|| "0".to_owned());
+        line(format!("column {name} {} {argument}", aggregate.name()));
+    }
+}
+
+fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
+    let Board {
+        name,
+        stream,
+        filter,
         member,
         score,
-    } in &pipeline.boards
-    {
-        let id = |field: usize| pipeline.streams[*stream].schema.fields[field].id;
-        let Score {
-            rule,
-            field,
-            descending,
-        } = *score;
-        let (rule, field) = (rule.name(), field.map_or(0, id));
-        line(format!(
-            "board {name} stream {stream} member {}",
-            id(*member)
-        ));
-        line(format!("score {rule} {field} descending {descending}"));
-    }
-    out
+    } = board;
+    let Score {
+        rule,
+        field,
+        descending,
+    } = *score;
+    let argument = field.map(|column| column_text(of, column));
+    let (rule, argument) = (rule.name(), argument.unwrap_or_else(|| "0".to_owned()));
+    let member = column_text(of, *member);
+    line(format!("board {name} stream {stream} member {member}"));
+    describe_filter(of, *filter, line);
+    line(format!("score {rule} {argument} descending {descending}"));
 }
 
 /// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt

@@ -7,8 +7,8 @@
 use std::fmt;
 
 use crate::limits::SHARDS_MAX;
-use crate::pipeline::{Board, Pipeline, ScoreRule, View};
-use crate::schema::{FieldType, Schema};
+use crate::pipeline::{Board, Pipeline, ScoreRule, Stream, View};
+use crate::schema::FieldType;
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
 const TABLE_SLOT_BYTES: u64 = 30;
@@ -74,7 +74,7 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
         if !pipeline.boards.iter().any(|board| is_member(&board)) {
             continue;
         }
-        let item_bytes = name_bytes(&stream.schema, stream.key) + TABLE_SLOT_BYTES;
+        let item_bytes = name_bytes(stream, stream.key) + TABLE_SLOT_BYTES;
         key_bytes += item_bytes;
         lines.push(ForecastLine {
             name: format!("keys of stream {}", stream.name),
@@ -85,13 +85,13 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
     for board in &pipeline.boards {
         let stream = &pipeline.streams[board.stream];
         let mut item_bytes = RANK_MEMBER_BYTES;
-        if sums_floats(&stream.schema, board) {
+        if sums_floats(stream, board) {
             item_bytes += FLOAT_SUM_BYTES;
         }
         if board.member == stream.key {
             key_bytes += item_bytes;
         } else {
-            item_bytes += name_bytes(&stream.schema, board.member) + TABLE_SLOT_BYTES;
+            item_bytes += name_bytes(stream, board.member) + TABLE_SLOT_BYTES;
             item_bytes += PARTIAL_BYTES;
         }
         let name = format!("members of board {}", board.name);
@@ -123,14 +123,14 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
 }
 
 /// Bytes of a key or member in its table.
-fn name_bytes(schema: &Schema, field: usize) -> u64 {
-    let kind = schema.fields[field].kind;
+fn name_bytes(stream: &Stream, column: usize) -> u64 {
+    let kind = stream.column(column).kind;
     let length = u64::from(kind.capacity() > 0);
     kind.canonical_bytes_max() as u64 + length
 }
 
-fn sums_floats(schema: &Schema, board: &Board) -> bool {
-    let is_float = |field: usize| schema.fields[field].kind == FieldType::F64;
+fn sums_floats(stream: &Stream, board: &Board) -> bool {
+    let is_float = |column: usize| stream.column(column).kind == FieldType::F64;
     board.score.rule == ScoreRule::Sum && board.score.field.is_some_and(is_float)
 }
 
@@ -139,7 +139,7 @@ fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> [ForecastLine; 2] 
     let group_bytes: u64 = view
         .group
         .iter()
-        .map(|field| name_bytes(&stream.schema, *field) + GROUP_FIELD_BYTES)
+        .map(|field| name_bytes(stream, *field) + GROUP_FIELD_BYTES)
         .sum();
     let groups = if view.group.is_empty() {
         1

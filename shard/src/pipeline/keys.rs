@@ -5,17 +5,17 @@ pub const FILE: [&str; 5] = ["ringmill", "engine", "stream", "view", "board"];
 /// In `[engine]`.
 pub const ENGINE: [&str; 3] = ["cores", "memory", "data"];
 /// In `[stream.NAME]`.
-pub const STREAM: [&str; 4] = ["key", "time", "durability", "fields"];
+pub const STREAM: [&str; 5] = ["key", "time", "durability", "fields", "computed"];
 /// In `[stream.NAME.time]`.
 pub const TIME: [&str; 4] = ["field", "disorder", "max_future", "idle"];
 /// In each field of `[stream.NAME.fields]`.
 pub const FIELD: [&str; 3] = ["id", "type", "optional"];
 /// In `[view.NAME]`.
-pub const VIEW: [&str; 4] = ["from", "group", "window", "columns"];
+pub const VIEW: [&str; 5] = ["from", "where", "group", "window", "columns"];
 /// In `[view.NAME.window]`.
 pub const WINDOW: [&str; 4] = ["kind", "size", "late", "keep"];
 /// In `[board.NAME]`.
-pub const BOARD: [&str; 4] = ["from", "member", "score", "ties"];
+pub const BOARD: [&str; 5] = ["from", "where", "member", "score", "ties"];
 
 /// Format of the file that this version reads.
 pub const FORMAT: i128 = 1;

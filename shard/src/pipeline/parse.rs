@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
     );
     check_version(&mut report, &root);
     let engine = read_engine(&mut report, &root);
-    let drafts: Vec<StreamDraft> = named(&mut report, &root, "stream", STREAMS_MAX)
+    let mut drafts: Vec<StreamDraft> = named(&mut report, &root, "stream", STREAMS_MAX)
         .into_iter()
         .map(|(name, span, table)| read_stream(&mut report, name, span, table))
         .collect();
@@ -40,12 +40,12 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
     let views = named(&mut report, &root, "view", VIEWS_MAX);
     let views: Vec<_> = views
         .into_iter()
-        .map(|(name, span, table)| view::read_view(&mut report, &drafts, name, span, table))
+        .map(|(name, span, table)| view::read_view(&mut report, &mut drafts, name, span, table))
         .collect();
     let boards = named(&mut report, &root, "board", BOARDS_MAX);
     let boards: Vec<_> = boards
         .into_iter()
-        .map(|(name, span, table)| board::read_board(&mut report, &drafts, name, span, table))
+        .map(|(name, span, table)| board::read_board(&mut report, &mut drafts, name, span, table))
         .collect();
     if !report.is_empty() {
         return Err(report.finish());
@@ -184,17 +184,14 @@ fn is_object_name(name: &str) -> bool {
 pub(super) fn read_from<'s>(
     report: &mut Report<'_>,
     section: &Section<'_, '_>,
-    drafts: &'s [StreamDraft],
-) -> Option<(usize, &'s StreamDraft)> {
+    drafts: &'s mut [StreamDraft],
+) -> Option<(usize, &'s mut StreamDraft)> {
     let from = section.required_text(report, "from")?;
-    let found = drafts
-        .iter()
-        .enumerate()
-        .find(|(_, draft)| draft.name == from.text);
+    let found = drafts.iter().position(|draft| draft.name == from.text);
     if found.is_none() {
         let names = drafts.iter().map(|draft| draft.name.as_str());
         let message = format!("{}: there is no stream `{}`", section.path, from.text);
         report.push(from.span, message, suggest::hint(from.text, names));
     }
-    found
+    found.map(|index| (index, &mut drafts[index]))
 }

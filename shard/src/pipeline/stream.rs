@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::pipeline::computed::{ComputedDraft, read_computed};
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text, as_table};
 use crate::pipeline::{Durability, Stream, TimeRule, keys, suggest};
@@ -14,31 +15,32 @@ use crate::schema::{FieldSpec, FieldType, Schema, is_identifier};
 /// problems of its own, so that one run shows them all.
 pub(super) struct StreamDraft {
     pub(super) name: String,
-    fields: Vec<FieldDraft>,
-    schema: Option<Schema>,
+    pub(super) fields: Vec<FieldDraft>,
+    pub(super) computed: Vec<ComputedDraft>,
+    pub(super) schema: Option<Schema>,
     key: Option<usize>,
     pub(super) time: Option<TimeRule>,
     durability: Option<Durability>,
 }
 
-struct FieldDraft {
-    name: String,
+pub(super) struct FieldDraft {
+    pub(super) name: String,
     /// `None` if its type is faulty, which was reported.
-    kind: Option<FieldType>,
-    optional: bool,
+    pub(super) kind: Option<FieldType>,
+    pub(super) optional: bool,
 }
 
-/// A field that a name resolved to.
+/// A column that a name resolved to.
 #[derive(Clone, Copy)]
 pub(super) struct Resolved {
-    /// Index in the schema; of no meaning if the schema has problems.
+    /// Index among the columns of the stream; of no meaning if the schema has problems.
     pub(super) index: usize,
     pub(super) kind: Option<FieldType>,
     pub(super) optional: bool,
 }
 
 impl StreamDraft {
-    /// The field of a name; an unknown one is reported.
+    /// The field or computed column of a name; an unknown one is reported.
     pub(super) fn resolve(
         &self,
         report: &mut Report<'_>,
@@ -46,26 +48,40 @@ impl StreamDraft {
         name: &str,
         span: Range<usize>,
     ) -> Option<Resolved> {
-        let found = self.fields.iter().find(|field| field.name == name);
+        let columns = self.scope(&[]).columns;
+        let found = columns.iter().find(|(known, _)| *known == name);
         if found.is_none() {
-            let names = self.fields.iter().map(|field| field.name.as_str());
+            let names = columns.iter().map(|(name, _)| *name);
             let message = format!("{path}: stream `{}` has no field `{name}`", self.name);
             report.push(span, message, suggest::hint(name, names));
         }
-        let FieldDraft { kind, optional, .. } = *found?;
-        let index = self
-            .schema
-            .as_ref()
-            .and_then(|schema| schema.field(name))
-            .unwrap_or(0);
+        let (_, named) = found?;
         Some(Resolved {
-            index,
-            kind,
-            optional,
+            index: named.column,
+            kind: named.kind,
+            optional: named.optional,
         })
     }
 
-    /// A field that may be a key, a group or a member: of any type but f64, whose equality
+    /// A field that routes: a key or a member. Computed columns have no owner.
+    pub(super) fn resolve_owner(
+        &self,
+        report: &mut Report<'_>,
+        path: &str,
+        role: &str,
+        text: Text<'_>,
+    ) -> Option<usize> {
+        let (name, span) = (text.text, text.span.clone());
+        let index = self.resolve_identity(report, path, role, text)?;
+        if index < self.fields.len() {
+            return Some(index);
+        }
+        let message = format!("{path}: `{name}` is computed, and cannot be {role}");
+        report.add_hint(span, message, "name a field".to_owned());
+        None
+    }
+
+    /// A column that may be a key, a group or a member: of any type but f64, whose equality
     /// surprises.
     pub(super) fn resolve_identity(
         &self,
@@ -93,6 +109,11 @@ impl StreamDraft {
             time: self.time?,
             durability: self.durability?,
             schema: self.schema?,
+            computed: self
+                .computed
+                .into_iter()
+                .map(ComputedDraft::finish)
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -109,6 +130,7 @@ pub(super) fn read_stream(
     let mut draft = StreamDraft {
         name: name.to_owned(),
         fields,
+        computed: Vec::new(),
         schema,
         key: None,
         time: None,
@@ -116,8 +138,9 @@ pub(super) fn read_stream(
     };
     draft.key = section
         .required_text(report, "key")
-        .and_then(|key| draft.resolve_identity(report, &section.path, "a key", key));
+        .and_then(|key| draft.resolve_owner(report, &section.path, "a key", key));
     draft.time = read_time(report, &section, &draft);
+    read_computed(report, &section, &mut draft);
     draft
 }
 

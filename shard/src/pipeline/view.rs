@@ -5,7 +5,8 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX, WINDOWS_MAX};
-use crate::pipeline::expression::{is_number, is_ordered, parse_call};
+use crate::pipeline::call::{is_number, is_ordered, parse_call};
+use crate::pipeline::computed::{read_argument, read_where};
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
@@ -21,7 +22,7 @@ struct Window {
 
 pub(super) fn read_view(
     report: &mut Report<'_>,
-    drafts: &[StreamDraft],
+    drafts: &mut [StreamDraft],
     name: &str,
     span: Range<usize>,
     table: &DeTable<'_>,
@@ -29,12 +30,12 @@ pub(super) fn read_view(
     let path = format!("[view.{name}]");
     let section = Section::open(report, path, span, table, &keys::VIEW);
     let from = read_from(report, &section, drafts);
-    let draft = from.map(|(_, draft)| draft);
+    let (stream, mut draft) = from.unzip();
+    let filter = read_where(report, &section, draft.as_deref_mut());
     let group_texts = section.texts(report, "group").unwrap_or_default();
-    let group = read_group(report, &section, draft, &group_texts);
-    let window = read_window(report, &section, name, draft);
+    let group = read_group(report, &section, draft.as_deref(), &group_texts);
+    let window = read_window(report, &section, name, draft.as_deref());
     let columns = read_columns(report, &section, name, draft, &group_texts)?;
-    let (stream, _) = from?;
     let Window {
         size_ms,
         late_ms,
@@ -43,7 +44,8 @@ pub(super) fn read_view(
     let group = group?;
     Some(View {
         name: name.to_owned(),
-        stream,
+        stream: stream?,
+        filter: filter?,
         group,
         size_ms,
         late_ms,
@@ -136,7 +138,7 @@ fn read_columns(
     report: &mut Report<'_>,
     view: &Section<'_, '_>,
     name: &str,
-    draft: Option<&StreamDraft>,
+    mut draft: Option<&mut StreamDraft>,
     group: &[Text<'_>],
 ) -> Option<Vec<Column>> {
     view.require(report, "columns")?;
@@ -175,7 +177,7 @@ fn read_columns(
         let Some(text) = section.text(report, column) else {
             continue;
         };
-        let aggregate = read_aggregate(report, &section, draft, text);
+        let aggregate = read_aggregate(report, &section, draft.as_deref_mut(), text);
         columns.extend(aggregate.map(|aggregate| Column {
             name: column.to_owned(),
             aggregate,
@@ -189,10 +191,11 @@ const AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
 fn read_aggregate(
     report: &mut Report<'_>,
     section: &Section<'_, '_>,
-    draft: Option<&StreamDraft>,
-    Text { text, span }: Text<'_>,
+    draft: Option<&mut StreamDraft>,
+    written: Text<'_>,
 ) -> Option<Aggregate> {
     let path = &section.path;
+    let Text { text, span } = written.clone();
     let Some(call) = parse_call(text).filter(|call| call.suffix.is_empty()) else {
         report.add_hint(
             span,
@@ -207,32 +210,32 @@ fn read_aggregate(
         return None;
     }
     if call.function == "count" {
-        if call.field.is_empty() {
+        if call.argument.is_empty() {
             return Some(Aggregate::Count);
         }
         report.add(span, format!("{path}: count() takes no field"));
         return None;
     }
-    if call.field.is_empty() {
+    if call.argument.is_empty() {
         report.add(span, format!("{path}: {}() needs a field", call.function));
         return None;
     }
-    let resolved = draft?.resolve(report, path, call.field, span.clone())?;
+    let argument = read_argument(report, path, draft?, &written, &call)?;
     let (fits, wanted): (fn(_) -> bool, _) = match call.function {
         "min" | "max" => (is_ordered, "u64, i64, f64 or time"),
         _ => (is_number, "u64, i64 or f64"),
     };
-    if let Some(kind) = resolved.kind
+    if let Some(kind) = argument.kind
         && !fits(kind)
     {
-        let message = format!("{path}: field `{}` is {kind}", call.field);
+        let message = format!("{path}: {} is {kind}", argument.shown);
         report.add_hint(span, message, format!("{} takes {wanted}", call.function));
         return None;
     }
     Some(match call.function {
-        "sum" => Aggregate::Sum(resolved.index),
-        "min" => Aggregate::Min(resolved.index),
-        "max" => Aggregate::Max(resolved.index),
-        _ => Aggregate::Avg(resolved.index),
+        "sum" => Aggregate::Sum(argument.column),
+        "min" => Aggregate::Min(argument.column),
+        "max" => Aggregate::Max(argument.column),
+        _ => Aggregate::Avg(argument.column),
     })
 }

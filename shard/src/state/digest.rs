@@ -73,6 +73,10 @@ impl ShardState {
             ] {
                 digest.number(number);
             }
+            counters
+                .errors
+                .iter()
+                .for_each(|&count| digest.number(count));
             let (rows, _) = view.rows(i64::MIN, i64::MAX, None, usize::MAX);
             digest.number(rows.len() as u64);
             for row in rows {
@@ -95,6 +99,8 @@ impl ShardState {
             let mut ids = Vec::new();
             board.rank.range(0, usize::MAX, &mut ids);
             ids.sort_unstable_by_key(|&id| board.members.key(id));
+            let errors = state.counters().errors;
+            errors.iter().for_each(|&count| digest.number(count));
             digest.number(ids.len() as u64);
             for id in ids {
                 let words = board.rank.get(id);

@@ -1,7 +1,7 @@
 //! Compares merged answers of all shards with the oracle.
 
 use super::generate::Datum;
-use super::oracle::{Oracle, Place, Row};
+use super::oracle::{Errors, Oracle, Place, Row, ViewTruth};
 use super::world::World;
 use ringmill_shard::merge::{merge_neighbours, merge_tops, merge_windows};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
@@ -72,7 +72,7 @@ impl World {
     /// All rows of a view, fetched in pages of `limit`.
     pub(crate) fn windows(&self, view: usize, limit: usize) -> Vec<Row> {
         let view_of = &self.pipeline.views[view];
-        let schema = &self.pipeline.streams[view_of.stream].schema;
+        let stream = &self.pipeline.streams[view_of.stream];
         let (mut rows, mut after): (Vec<Row>, Option<WindowCursor>) = (Vec::new(), None);
         loop {
             let query = Query::Windows {
@@ -89,7 +89,7 @@ impl World {
             let page = merge_windows(&self.pipeline, view, answers.collect(), limit);
             assert!(page.rows.len() <= limit);
             for row in page.rows {
-                let group = group_values(view_of, schema, &row.group).unwrap();
+                let group = group_values(view_of, stream, &row.group).unwrap();
                 rows.push(Row {
                     start_ms: row.start_ms,
                     end_ms: row.end_ms,
@@ -154,6 +154,12 @@ impl World {
             "{} board {board} {:?}",
             self.note, self.pipeline.boards[board]
         );
+        let errors = self
+            .shards
+            .iter()
+            .map(|shard| shard.counters().boards[board].errors);
+        let expected = oracle.board_errors(&self.pipeline.boards[board]);
+        assert_eq!(errors.fold(Errors::default(), add), expected, "{note}");
         let places = oracle.board(&self.pipeline.boards[board]);
         let expected: Vec<_> = places.iter().map(row_of).collect();
         let actual: Vec<_> = self.top(board, 0, 10_000).iter().map(triple).collect();
@@ -200,13 +206,22 @@ impl World {
 
     fn check_view(&self, oracle: &Oracle<'_>, view: usize) {
         let note = format!("{} view {view} {:?}", self.note, self.pipeline.views[view]);
-        let (late, mut expected) = oracle.view(&self.pipeline.views[view]);
+        let ViewTruth {
+            late,
+            errors,
+            rows: mut expected,
+        } = oracle.view(&self.pipeline.views[view]);
         let counted: u64 = self
             .shards
             .iter()
             .map(|shard| shard.counters().views[view].late)
             .sum();
         assert_eq!(counted, late, "{note}");
+        let counted = self
+            .shards
+            .iter()
+            .map(|shard| shard.counters().views[view].errors);
+        assert_eq!(counted.fold(Errors::default(), add), errors, "{note}");
         let by_group = |row: &Row| (row.start_ms, format!("{:?}", row.group));
         expected.sort_by_key(by_group);
         for limit in [10_000, 3, 1] {
@@ -219,6 +234,13 @@ impl World {
             assert_eq!(actual, expected, "{note} limit {limit}");
         }
     }
+}
+
+fn add(mut sum: Errors, errors: Errors) -> Errors {
+    sum.iter_mut()
+        .zip(errors)
+        .for_each(|(sum, count)| *sum += count);
+    sum
 }
 
 type Triple = (

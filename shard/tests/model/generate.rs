@@ -1,5 +1,6 @@
 //! Random pipelines and random events.
 
+use super::computed::Growing;
 use super::random::Random;
 use ringmill_shard::pipeline::{
     Aggregate, Board, Column, Durability, EngineSection, Pipeline, Score, ScoreRule, Stream,
@@ -89,6 +90,7 @@ pub(crate) fn stream(
         time,
         durability: Durability::Commit,
         schema,
+        computed: Vec::new(),
     }
 }
 
@@ -116,6 +118,7 @@ pub(crate) fn board(
     Board {
         name: name.into(),
         stream: 0,
+        filter: None,
         member,
         score,
     }
@@ -131,6 +134,9 @@ const KINDS: [FieldType; 8] = [
     FieldType::Text(7),
     FieldType::Text(20),
 ];
+
+/// A field of every random stream that is an f64.
+const FLOAT_FIELD: usize = 3;
 
 fn random_stream(random: &mut Random, index: usize) -> Stream {
     let mut fields = vec![(FieldType::Time, false)];
@@ -156,25 +162,38 @@ fn is_number(kind: FieldType) -> bool {
     matches!(kind, FieldType::U64 | FieldType::I64 | FieldType::F64)
 }
 
-fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
+fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> View {
     let stream = random.below(streams.len() as u64) as usize;
-    let fields = &streams[stream].schema.fields;
-    let groupable: Vec<usize> = (1..fields.len())
-        .filter(|&f| fields[f].kind != FieldType::F64)
+    let growing = &mut streams[stream];
+    let filter = growing.filter(random);
+    let places = growing.places();
+    let kind = |place: usize| growing.stream.column(place).kind;
+    let groupable: Vec<usize> = places
+        .iter()
+        .copied()
+        .filter(|&place| place != 0 && kind(place) != FieldType::F64)
         .collect();
     let mut group: Vec<usize> = (0..random.below(3))
         .map(|_| *random.pick(&groupable))
         .collect();
     group.dedup();
+    let is_field = |place: usize| !growing.stream.is_computed(place);
     let mut columns = vec![Aggregate::Count];
-    for (f, field) in fields.iter().enumerate() {
-        if is_number(field.kind) {
-            columns.extend([Aggregate::Sum(f), Aggregate::Avg(f)]);
+    for &place in &places {
+        let kind = kind(place);
+        // Computed f64 are summed only where the sum is exact in any order.
+        if is_number(kind) && (kind != FieldType::F64 || is_field(place)) {
+            columns.extend([Aggregate::Sum(place), Aggregate::Avg(place)]);
         }
-        if is_number(field.kind) || field.kind == FieldType::Time {
-            columns.extend([Aggregate::Min(f), Aggregate::Max(f)]);
+        if is_number(kind) || kind == FieldType::Time {
+            columns.extend([Aggregate::Min(place), Aggregate::Max(place)]);
         }
     }
+    let integer = *random.pick(&[FieldType::U64, FieldType::I64]);
+    columns.push(Aggregate::Sum(growing.add(random, integer, None, 2)));
+    columns.push(Aggregate::Max(growing.add(random, FieldType::F64, None, 2)));
+    let quarters = growing.add_quarters(random, FLOAT_FIELD);
+    columns.push(Aggregate::Avg(quarters));
     let name = |(index, aggregate): (usize, Aggregate)| Column {
         name: format!("c{index}"),
         aggregate,
@@ -182,6 +201,7 @@ fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
     View {
         name: format!("v{index}"),
         stream,
+        filter,
         group,
         size_ms: *random.pick(&[7, 100, 1_000, 60_000]),
         late_ms: *random.pick(&[0, 0, 30, 500]),
@@ -190,14 +210,16 @@ fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
     }
 }
 
-fn random_board(random: &mut Random, streams: &[Stream], index: usize) -> Board {
+fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> Board {
     let stream = random.below(streams.len() as u64) as usize;
-    let fields = &streams[stream].schema.fields;
+    let growing = &mut streams[stream];
+    let filter = growing.filter(random);
+    let fields = &growing.stream.schema.fields;
     let members: Vec<usize> = (1..fields.len())
         .filter(|&f| fields[f].kind != FieldType::F64)
         .collect();
     let member = if random.chance(50) {
-        streams[stream].key
+        growing.stream.key
     } else {
         *random.pick(&members)
     };
@@ -207,36 +229,58 @@ fn random_board(random: &mut Random, streams: &[Stream], index: usize) -> Board 
         ScoreRule::Best,
         ScoreRule::Latest,
     ]);
-    let scores: Vec<usize> = (0..fields.len())
-        .filter(|&f| {
-            let kind = fields[f].kind;
-            is_number(kind) || (kind == FieldType::Time && rule != ScoreRule::Sum)
-        })
-        .collect();
     let count = rule == ScoreRule::Sum && random.chance(20);
-    let field = (!count).then(|| *random.pick(&scores));
     let score = Score {
         rule,
-        field,
+        field: (!count).then(|| random_score(random, growing, rule)),
         descending: random.chance(60),
     };
     Board {
         name: format!("b{index}"),
         stream,
+        filter,
         member,
         score,
     }
 }
 
+/// A column that a score of this rule may read: one of the stream, or one of its own.
+fn random_score(random: &mut Random, growing: &mut Growing, rule: ScoreRule) -> usize {
+    let sums = rule == ScoreRule::Sum;
+    if random.chance(40) {
+        let kinds = [
+            FieldType::U64,
+            FieldType::I64,
+            FieldType::F64,
+            FieldType::Time,
+        ];
+        return match *random.pick(&kinds) {
+            FieldType::F64 if sums => growing.add_quarters(random, FLOAT_FIELD),
+            FieldType::Time if sums => growing.add(random, FieldType::I64, None, 2),
+            kind => growing.add(random, kind, None, 2),
+        };
+    }
+    let fits = |&place: &usize| {
+        let kind = growing.stream.column(place).kind;
+        let exact = kind != FieldType::F64 || !growing.stream.is_computed(place);
+        is_number(kind) && (exact || !sums) || kind == FieldType::Time && !sums
+    };
+    let scores: Vec<usize> = growing.places().into_iter().filter(fits).collect();
+    *random.pick(&scores)
+}
+
 pub(crate) fn random_pipeline(random: &mut Random) -> Pipeline {
     let count = 1 + random.below(2) as usize;
-    let streams: Vec<_> = (0..count)
-        .map(|index| random_stream(random, index))
-        .collect();
-    let views = (0..1 + random.below(3)).map(|i| random_view(random, &streams, i as usize));
+    let mut streams = Vec::new();
+    for index in 0..count {
+        let stream = random_stream(random, index);
+        streams.push(Growing::new(random, stream));
+    }
+    let views = (0..1 + random.below(3)).map(|i| random_view(random, &mut streams, i as usize));
     let views: Vec<_> = views.collect();
-    let boards = (0..2 + random.below(4)).map(|i| random_board(random, &streams, i as usize));
+    let boards = (0..2 + random.below(4)).map(|i| random_board(random, &mut streams, i as usize));
     let boards: Vec<_> = boards.collect();
+    let streams = streams.into_iter().map(Growing::finish).collect();
     pipeline(streams, views, boards)
 }
 

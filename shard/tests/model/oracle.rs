@@ -1,6 +1,9 @@
 //! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
 
+use super::computed::{columns, trees_of};
 use super::generate::{Datum, Event};
+use super::tree::Outcome;
+use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, View};
 use ringmill_shard::query::Scalar;
 use ringmill_shard::rank::Tie;
@@ -54,10 +57,37 @@ pub(crate) struct Row {
     pub(crate) is_final: bool,
 }
 
+/// Errors of expressions by reason.
+pub(crate) type Errors = [u64; ErrorReason::COUNT];
+
+/// What a view shows and counts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ViewTruth {
+    pub(crate) late: u64,
+    pub(crate) errors: Errors,
+    /// Rows by start and then in no order.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// An event with all columns of its stream.
+struct Full<'a> {
+    recorded: &'a Recorded,
+    columns: &'a [Outcome],
+}
+
+impl Full<'_> {
+    /// The value of a column that is no error.
+    fn value(&self, column: usize) -> &Datum {
+        self.columns[column].as_ref().expect("no error")
+    }
+}
+
 pub(crate) struct Oracle<'a> {
     pub(crate) pipeline: &'a Pipeline,
     /// Sorted by tie: the order in which they were taken in.
     pub(crate) events: Vec<Recorded>,
+    /// All columns of each of them.
+    columns: Vec<Vec<Outcome>>,
     /// Final watermark per stream, ms.
     pub(crate) watermarks_ms: Vec<i64>,
 }
@@ -94,8 +124,11 @@ impl<'a> Oracle<'a> {
         watermarks_ms: Vec<i64>,
     ) -> Self {
         events.sort_by_key(|event| event.tie);
+        let trees: Vec<_> = pipeline.streams.iter().map(trees_of).collect();
+        let all = |event: &Recorded| columns(&trees[event.stream], &event.event.data);
         Self {
             pipeline,
+            columns: events.iter().map(all).collect(),
             events,
             watermarks_ms,
         }
@@ -123,24 +156,61 @@ impl<'a> Oracle<'a> {
         counts
     }
 
-    /// Late events of a view, and its rows by start and then in no order.
-    pub(crate) fn view(&self, view: &View) -> (u64, Vec<Row>) {
+    /// The accepted events of a stream for which `filter` is true and no `required` column is an
+    /// error. Errors are counted: of the filter, and once per column of the events it lets through.
+    fn passed(
+        &self,
+        stream: usize,
+        filter: Option<usize>,
+        required: &[usize],
+        read: &[usize],
+    ) -> (Errors, Vec<Full<'_>>) {
+        let mut looked_at: Vec<usize> = required.iter().chain(read).copied().collect();
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        let (mut errors, mut passed) = (Errors::default(), Vec::new());
+        for (recorded, columns) in self.events.iter().zip(&self.columns) {
+            if recorded.stream != stream || recorded.reject(self.pipeline).is_some() {
+                continue;
+            }
+            match filter.map(|filter| &columns[filter]) {
+                None | Some(Ok(Datum::Bool(true))) => {}
+                Some(Ok(_)) => continue,
+                Some(Err(reason)) => {
+                    errors[reason.index()] += 1;
+                    continue;
+                }
+            }
+            for &column in &looked_at {
+                if let Err(reason) = &columns[column] {
+                    errors[reason.index()] += 1;
+                }
+            }
+            if required.iter().all(|&column| columns[column].is_ok()) {
+                passed.push(Full { recorded, columns });
+            }
+        }
+        (errors, passed)
+    }
+
+    /// What a view shows and counts.
+    pub(crate) fn view(&self, view: &View) -> ViewTruth {
+        let arguments = view.columns.iter();
+        let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
+        let (errors, events) = self.passed(view.stream, view.filter, &view.group, &arguments);
         let mut late = 0;
-        let mut groups: BTreeMap<(i64, Vec<String>), Vec<&Recorded>> = BTreeMap::new();
-        for event in self.accepted(view.stream) {
-            let time_ms = event.time_ms(self.pipeline);
+        let mut groups: BTreeMap<(i64, Vec<String>), Vec<Full<'_>>> = BTreeMap::new();
+        for event in events {
+            let time_ms = event.recorded.time_ms(self.pipeline);
             let start_ms =
                 (i128::from(time_ms)).div_euclid(i128::from(view.size_ms)) as i64 * view.size_ms;
             let end_ms = start_ms + view.size_ms;
-            if event.watermark_ms != i64::MIN && end_ms + view.late_ms <= event.watermark_ms {
+            let watermark_ms = event.recorded.watermark_ms;
+            if watermark_ms != i64::MIN && end_ms + view.late_ms <= watermark_ms {
                 late += 1;
                 continue;
             }
-            let labels = view
-                .group
-                .iter()
-                .map(|&f| event.event.data[f].label())
-                .collect();
+            let labels = view.group.iter().map(|&f| event.value(f).label()).collect();
             groups.entry((start_ms, labels)).or_default().push(event);
         }
         let watermark_ms = self.watermarks_ms[view.stream];
@@ -161,35 +231,49 @@ impl<'a> Oracle<'a> {
                 group: view
                     .group
                     .iter()
-                    .map(|&f| events[0].event.data[f].clone())
+                    .map(|&f| events[0].value(f).clone())
                     .collect(),
                 values: values.collect(),
                 is_final: end_ms + view.late_ms <= watermark_ms,
             });
         }
-        (late, rows)
+        ViewTruth { late, errors, rows }
+    }
+
+    /// Errors of the expressions of a board.
+    pub(crate) fn board_errors(&self, board: &Board) -> Errors {
+        self.passed(
+            board.stream,
+            board.filter,
+            &[],
+            board.score.field.as_slice(),
+        )
+        .0
     }
 
     /// All members of a board, best first.
     pub(crate) fn board(&self, board: &Board) -> Vec<Place> {
-        let mut members: BTreeMap<String, Vec<&Recorded>> = BTreeMap::new();
-        for event in self.accepted(board.stream) {
-            let member = &event.event.data[board.member];
-            let score = board.score.field.map(|field| &event.event.data[field]);
-            if *member != Datum::Null && score != Some(&Datum::Null) {
+        let mut members: BTreeMap<String, Vec<Full<'_>>> = BTreeMap::new();
+        let score_column = board.score.field;
+        let (_, events) = self.passed(board.stream, board.filter, &[], score_column.as_slice());
+        for event in events {
+            let member = event.value(board.member);
+            let has_score = score_column
+                .is_none_or(|column| !matches!(event.columns[column], Ok(Datum::Null) | Err(_)));
+            if *member != Datum::Null && has_score {
                 members.entry(member.label()).or_default().push(event);
             }
         }
         let is_key = board.member == self.pipeline.streams[board.stream].key;
         let mut places = Vec::new();
         for events in members.into_values() {
-            let score = |event: &Recorded| match board.score.field {
-                Some(field) => event.event.data[field].clone(),
+            let score = |event: &Full<'_>| match score_column {
+                Some(column) => event.value(column).clone(),
                 None => Datum::U64(1),
             };
             let scored: Vec<_> = events
                 .iter()
-                .map(|event| (score(event), event.tie))
+                .map(|event| (score(event), event.recorded.tie))
                 .collect();
             let (score, tie) = match board.score.rule {
                 ScoreRule::Sum if is_key => sum_in_order(&scored),
@@ -198,7 +282,7 @@ impl<'a> Oracle<'a> {
                 ScoreRule::Latest if is_key => latest(&scored),
                 ScoreRule::Latest => scored.last().expect("a member has an event").clone(),
             };
-            let member = events[0].event.data[board.member].clone();
+            let member = events[0].value(board.member).clone();
             places.push((
                 score,
                 Place {
@@ -305,13 +389,13 @@ fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
     data.map(value).sum::<f64>() + 0.0
 }
 
-fn aggregate(aggregate: Aggregate, events: &[&Recorded]) -> Scalar {
+fn aggregate(aggregate: Aggregate, events: &[Full<'_>]) -> Scalar {
     let Some(field) = aggregate.field() else {
         return Scalar::U64(events.len() as u64);
     };
     let values: Vec<_> = events
         .iter()
-        .map(|event| &event.event.data[field])
+        .filter_map(|event| event.columns[field].as_ref().ok())
         .filter(|v| **v != Datum::Null)
         .collect();
     let Some(first) = values.first() else {

@@ -110,10 +110,10 @@ impl fmt::Display for Tree {
 pub(crate) type Outcome = Result<Datum, ErrorReason>;
 
 impl Tree {
-    /// The value for a row of data.
-    pub(crate) fn value(&self, row: &[Datum]) -> Outcome {
+    /// The value for a row: its fields, then the columns that were computed before.
+    pub(crate) fn value(&self, row: &[Outcome]) -> Outcome {
         match self {
-            Self::Column(_, place) => Ok(row[*place].clone()),
+            Self::Column(_, place) => row[*place].clone(),
             Self::Literal(datum) | Self::Plain(datum) => Ok(datum.clone()),
             Self::Null => Ok(Datum::Null),
             Self::Arithmetic(op, kind, a, b) => strict(a.value(row), b.value(row), |a, b| {
@@ -291,7 +291,7 @@ fn arithmetic(op: &str, kind: FieldType, a: &Datum, b: &Datum) -> Outcome {
     narrow(result, kind, ErrorReason::Overflow)
 }
 
-fn call(name: &str, args: &[Tree], row: &[Datum]) -> Outcome {
+fn call(name: &str, args: &[Tree], row: &[Outcome]) -> Outcome {
     match name {
         "coalesce" => {
             for arg in args {

@@ -110,7 +110,7 @@ fn view_aggregates_that_are_refused() {
         "line 24, column 10: [view.by_region.columns]: unknown aggregate `median`; \
          known: `count`, `sum`, `min`, `max`, `avg`",
     );
-    for faulty in ["sum", "sum(points) desc", "sum(points", "sum(a + b)", ""] {
+    for faulty in ["sum", "sum(points) desc", "sum(points", "sum(points))", ""] {
         check(
             &format!("points = \"{faulty}\""),
             &format!(
