@@ -143,9 +143,40 @@ fn drive(client: &mut Client, frames: &[Vec<u8>], last_sequence: u64) -> u64 {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
+/// Views and boards that read nothing but expressions, of all types.
+const EXPRESSIONS: &str = r#"
+[stream.finds.computed]
+area = "upper(case when region like '%th' then lower(region) else kind end)"
+bonus = "case when points > 50 then points * 2 else coalesce(nullif(points, 0), 1) end"
+[view.areas]
+from = "finds"
+where = "points <> 13 and (region in ('north', 'south') or device % 3 = 1)"
+group = ["area"]
+window = { size = "1m", keep = "2d" }
+[view.areas.columns]
+bonus = "sum(bonus)"
+mean = "avg(cast(bonus as f64) / cast(points as f64))"
+[board.bonus]
+from = "finds"
+where = "length(area) > 3"
+member = "player"
+score = "sum(bonus + 1) desc"
+[board.areas]
+from = "finds"
+where = "10 / points < 5"
+member = "region"
+score = "best(bonus * bonus) asc"
+"#;
+
 fn measure(shards: &str, backend: &str) -> u64 {
+    measure_with("", shards, backend)
+}
+
+/// Measures with more sections of the pipeline.
+fn measure_with(sections: &str, shards: &str, backend: &str) -> u64 {
     let dir = common::scratch();
-    let pipeline = hunt::pipeline_file(dir.path());
+    let pipeline = dir.path().join("hunt.toml");
+    std::fs::write(&pipeline, format!("{}{sections}", hunt::PIPELINE)).unwrap();
     let data = dir.path().join("data");
     let (listen, server) = start(
         &pipeline,
@@ -187,4 +218,10 @@ fn a_warm_shard_allocates_nothing_for_an_event() {
         assert_eq!(measure("2", "uring"), 0, "two shards");
     }
     assert_eq!(measure("1", "posix"), 0, "one shard, posix");
+    assert_eq!(measure_with(EXPRESSIONS, "1", "posix"), 0, "expressions");
+    assert_eq!(
+        measure_with(EXPRESSIONS, "2", "posix"),
+        0,
+        "expressions, two shards"
+    );
 }

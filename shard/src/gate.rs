@@ -54,8 +54,13 @@ impl Gate {
         self.errors
     }
 
-    /// The events of a batch that count: the batch as it is, where nothing can hold any back.
+    /// Whether every event passes and nothing can be an error: the view or board has no expression.
     #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.filter.is_none() && self.required.is_empty() && self.read.is_empty()
+    }
+
+    /// The events of a batch that count: the batch as it is, where nothing holds any back.
     pub(crate) fn pass<'a>(&'a mut self, batch: &Accepted<'a>) -> Accepted<'a> {
         let failed = |&column: &usize| batch.computed.has_errors(column);
         let narrows = self.filter.is_some() || self.required.iter().any(failed);

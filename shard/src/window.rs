@@ -117,15 +117,21 @@ impl ViewState {
 
     /// Puts the accepted rows of a batch into their windows.
     pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>) {
+        if self.gate.is_open() {
+            return self.apply_passed(schema, batch);
+        }
         let mut gate = std::mem::take(&mut self.gate);
-        let batch = gate.pass(batch);
-        self.find_groups(schema, &batch);
+        self.apply_passed(schema, &gate.pass(batch));
+        self.gate = gate;
+    }
+
+    fn apply_passed(&mut self, schema: &Schema, batch: &Accepted<'_>) {
+        self.find_groups(schema, batch);
         let picks = std::mem::take(&mut self.picks);
         for (index, column) in self.columns.iter().enumerate() {
-            column.accumulate(index, schema, &batch, &picks, &mut self.store);
+            column.accumulate(index, schema, batch, &picks, &mut self.store);
         }
         self.picks = picks;
-        self.gate = gate;
     }
 
     /// First pass: which group row each event belongs to. Events of one batch mostly share a

@@ -6,6 +6,7 @@ use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use ringmill_shard::entry::ProducerId;
+use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::query::{Answer, ProducerView, Query, RejectedEvent, Stats};
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::Schema;
@@ -86,9 +87,44 @@ pub(super) async fn get_stream(
             .filter(of_stream)
             .map(|board| &board.name),
     );
+    body["expression_errors"] = expression_errors(&app, index, &stats.replies);
     body["shards"] = app.cores.shards().into();
     missing(&mut body, &stats.missing);
     Ok(reply(body, numbers_as_text))
+}
+
+/// What the expressions of a stream's views and boards could not compute, by view or board and
+/// reason; what has no errors is left out.
+fn expression_errors(app: &App, stream: usize, replies: &[(usize, Stats)]) -> Value {
+    let mut body = Map::new();
+    let mut add = |name: &str, errors: &dyn Fn(&Stats) -> [u64; ErrorReason::COUNT]| {
+        let mut reasons = Map::new();
+        for reason in ErrorReason::ALL {
+            let counts = replies
+                .iter()
+                .map(|(_, shard)| errors(shard)[reason.index()]);
+            let count: u64 = counts.sum();
+            if count > 0 {
+                reasons.insert(reason.name().to_owned(), count.into());
+            }
+        }
+        if !reasons.is_empty() {
+            body.insert(name.to_owned(), reasons.into());
+        }
+    };
+    for (index, view) in app.pipeline.views.iter().enumerate() {
+        if view.stream == stream {
+            let name = format!("view {}", view.name);
+            add(&name, &|stats| stats.counters.views[index].errors);
+        }
+    }
+    for (index, board) in app.pipeline.boards.iter().enumerate() {
+        if board.stream == stream {
+            let name = format!("board {}", board.name);
+            add(&name, &|stats| stats.counters.boards[index].errors);
+        }
+    }
+    body.into()
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Value {

@@ -90,10 +90,14 @@ impl ForeignBoard {
         board: u16,
         deltas: Option<&mut DeltaQueue>,
     ) {
-        let mut gate = std::mem::take(&mut self.gate);
         self.touched.clear();
-        self.merge_events(schema, &gate.pass(batch), origin);
-        self.gate = gate;
+        if self.gate.is_open() {
+            self.merge_events(schema, batch, origin);
+        } else {
+            let mut gate = std::mem::take(&mut self.gate);
+            self.merge_events(schema, &gate.pass(batch), origin);
+            self.gate = gate;
+        }
         self.touched.sort_unstable();
         self.touched.dedup();
         let touched = std::mem::take(&mut self.touched);

@@ -59,6 +59,9 @@ impl KeyBoard {
 
     /// Applies the accepted rows of a batch.
     pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
+        if self.gate.is_open() {
+            return self.apply_passed(schema, batch, origin);
+        }
         let mut gate = std::mem::take(&mut self.gate);
         self.apply_passed(schema, &gate.pass(batch), origin);
         self.gate = gate;
