@@ -90,6 +90,20 @@ fn nesting_is_bounded() {
             assert!(result.is_err() || flat, "{open} {depth}");
         }
     }
+    for (open, close) in [
+        ("(", ")"),
+        ("abs(", ")"),
+        ("coalesce(1, ", ")"),
+        ("- ", ""),
+        ("cast(", " as i64)"),
+        ("case when flag then ", " end"),
+    ] {
+        let flat = nested(open, "points", close, EXPRESSION_DEPTH_MAX);
+        assert!(read(&flat).is_ok(), "{flat}");
+        // The grammar may go on to read a word like `cast` as a name, and find another fault.
+        let deep = nested(open, "points", close, EXPRESSION_DEPTH_MAX + 1);
+        assert!(read(&deep).is_err(), "{deep}");
+    }
     let deep = nested("(", "points", ")", EXPRESSION_DEPTH_MAX + 1);
     assert_eq!(message(&deep), "the expression nests more than 32 deep");
     let odd = [

@@ -1,5 +1,7 @@
 //! Columnar evaluation against plain recursion, one row at a time, over random expressions and rows.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
+
 mod model;
 
 use model::generate::Datum;

@@ -25,6 +25,10 @@ impl Dialect for Grammar {
     }
 }
 
+/// Levels of the grammar's own count that an expression without any nesting takes: itself, and the
+/// type that each of its words might be.
+const FLAT_LEVELS: usize = 2;
+
 /// Reads one expression that takes up the whole text.
 pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
     if text.len() > EXPRESSION_BYTES_MAX {
@@ -36,7 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
     }
     let tokens = tokens(text)?;
     let mut parser = Parser::new(&Grammar)
-        .with_recursion_limit(EXPRESSION_DEPTH_MAX + 1)
+        .with_recursion_limit(EXPRESSION_DEPTH_MAX + FLAT_LEVELS)
         .with_tokens_with_locations(tokens);
     let tree = parser
         .parse_expr()

@@ -201,6 +201,10 @@ fn operators() {
         9,
         "`+` does not take f64 and time; a time takes + and - milliseconds, and - another time",
     );
+}
+
+#[test]
+fn texts_lists_and_functions() {
     filter("points like '1%'", 1, "`like` takes a text, not i64");
     filter(
         "region like region",
