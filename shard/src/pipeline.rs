@@ -14,6 +14,7 @@ mod problem;
 mod section;
 mod stream;
 mod suggest;
+mod test;
 mod view;
 
 use crate::schema::Schema;
@@ -22,6 +23,7 @@ use crate::wire::Level;
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
 pub use forecast::{Forecast, ForecastLine};
 pub use problem::Problem;
+pub use test::{Expect, Question, Send, Test};
 
 /// A checked pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Reads and checks a file; on failure every problem of it, in the order of the file.
     pub fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
+        Self::parse_with_tests(text).map(|(pipeline, _)| pipeline)
+    }
+
+    /// [`Pipeline::parse`], with the `[[test]]` blocks of the file. They are no part of the pipeline.
+    pub fn parse_with_tests(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
         parse::parse(text)
     }
 

@@ -31,7 +31,7 @@ fn quoted(text: &str) -> String {
 
 #[test]
 fn keys_are_those_of_the_code() {
-    let sections: [(&str, &[&str]); 8] = [
+    let sections: [(&str, &[&str]); 11] = [
         ("## The file", &keys::FILE),
         ("## `[engine]`", &keys::ENGINE),
         ("## `[stream.NAME]`", &keys::STREAM),
@@ -40,6 +40,9 @@ fn keys_are_those_of_the_code() {
         ("## `[view.NAME]`", &keys::VIEW),
         ("### `[view.NAME.window]`", &keys::WINDOW),
         ("## `[board.NAME]`", &keys::BOARD),
+        ("## `[[test]]`", &keys::TEST),
+        ("### `send` in `[[test]]`", &keys::SEND),
+        ("### `expect` in `[[test]]`", &keys::EXPECT),
     ];
     for (heading, expected) in sections {
         let shown: Vec<_> = table(heading, "key").iter().map(|row| row[0]).collect();

@@ -9,9 +9,9 @@ use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
 use crate::pipeline::stream::{StreamDraft, read_stream};
 use crate::pipeline::suggest;
-use crate::pipeline::{Cores, EngineSection, Pipeline, board, keys, view};
+use crate::pipeline::{Cores, EngineSection, Pipeline, Test, board, keys, test, view};
 
-pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
+pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
     let mut report = Report::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -48,11 +48,12 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
         .into_iter()
         .map(|(name, span, table)| board::read_board(&mut report, &drafts, name, span, table))
         .collect();
+    let tests = test::read_tests(&mut report, &root);
     if !report.is_empty() {
         return Err(report.finish());
     }
     const WHOLE: &str = "invariant: what is absent was reported";
-    Ok(Pipeline {
+    let pipeline = Pipeline {
         engine,
         streams: drafts
             .into_iter()
@@ -63,7 +64,8 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
             .into_iter()
             .map(|board| board.expect(WHOLE))
             .collect(),
-    })
+    };
+    Ok((pipeline, tests))
 }
 
 fn check_version(report: &mut Report<'_>, root: &Section<'_, '_>) {

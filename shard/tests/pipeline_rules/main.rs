@@ -6,4 +6,5 @@ mod base;
 mod board;
 mod file;
 mod stream;
+mod test;
 mod view;
