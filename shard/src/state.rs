@@ -501,14 +501,6 @@ impl ShardState {
         }
     }
 
-    /// Whether a later watermark would close a window of the stream.
-    pub fn has_open_windows(&self, stream: usize) -> bool {
-        self.streams[stream]
-            .views
-            .iter()
-            .any(|&view| self.views[view].has_open_windows())
-    }
-
     /// The latest stamp of any entry, ns. Stamps must go on above it, also after a restart.
     pub fn last_stamp_ns(&self) -> u64 {
         self.last_stamp_ns

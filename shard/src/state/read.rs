@@ -15,6 +15,19 @@ impl ShardState {
         self.answer(query).unwrap_or(Answer::Unknown)
     }
 
+    /// Whether any view makes windows of the stream.
+    pub fn has_windows(&self, stream: usize) -> bool {
+        !self.streams[stream].views.is_empty()
+    }
+
+    /// Whether a later watermark would close a window of the stream.
+    pub fn has_open_windows(&self, stream: usize) -> bool {
+        self.streams[stream]
+            .views
+            .iter()
+            .any(|&view| self.views[view].has_open_windows())
+    }
+
     fn answer(&self, query: &Query) -> Option<Answer> {
         Some(match query {
             Query::Top { board, offset, n } => {
