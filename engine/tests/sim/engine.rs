@@ -7,8 +7,6 @@ use ringmill_engine::simulated::{SimulatedEngine, SimulatedOptions};
 use ringmill_storage::disk::sim::SimWorld;
 use ringmill_storage::error::StorageError;
 
-pub(crate) use ringmill_engine::simulated::{DIR, SimulatedCore as Core};
-
 use super::control::Control;
 use super::plan::Plan;
 

@@ -281,7 +281,6 @@ impl Run<'_> {
                 busy |= engine.cores[shard].tick();
             }
             if calm || self.random.chance(self.plan.supply) {
-                let bytes = self.plan.log.segment_bytes;
                 self.cover
                     .add(Point::SegmentRoll, u64::from(engine.supply(shard)));
             } else if engine.cores[shard].log().needs_segment()
