@@ -31,6 +31,7 @@ pub mod merge;
 mod prefetch;
 pub mod query;
 pub mod rank;
+mod sketch;
 pub mod state;
 pub mod table;
 pub mod watermark;

@@ -123,9 +123,8 @@ impl ShardState {
         );
         let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
         let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
-        let view = |view: &crate::pipeline::View| {
-            ViewState::new(view, &pipeline.streams[view.stream].schema)
-        };
+        let view =
+            |view: &crate::pipeline::View| ViewState::new(view, &pipeline.streams[view.stream]);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
             let of_stream = |key: bool| {
@@ -323,8 +322,12 @@ impl ShardState {
         self.counters[index].accepted += u64::from(outcome.accepted);
         self.find_keys(batch);
         self.prefetch_boards(index);
-        self.apply_views(batch);
-        self.apply_boards(source, batch, lsn);
+        let log_stream = match source {
+            Source::Inherited(log_stream) => log_stream,
+            Source::Live | Source::Replay => self.place.log_stream,
+        };
+        self.apply_views(batch, log_stream);
+        self.apply_boards(source, batch, log_stream, lsn);
     }
 
     /// First pass: which rows count, and their event times.
@@ -443,28 +446,24 @@ impl ShardState {
         }
     }
 
-    fn apply_views(&mut self, batch: &EventBatch<'_>) {
+    fn apply_views(&mut self, batch: &EventBatch<'_>, log_stream: u32) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
-        let accepted = accepted(&self.scratch, batch);
+        let accepted = accepted(&self.scratch, batch, log_stream);
         for &view in &self.streams[index].views {
             self.views[view].apply(schema, &accepted);
         }
     }
 
-    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, lsn: u64) {
+    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, log_stream: u32, lsn: u64) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
-        let log_stream = match source {
-            Source::Inherited(log_stream) => log_stream,
-            Source::Live | Source::Replay => self.place.log_stream,
-        };
         let origin = Origin {
             stamp_ns: batch.stamp_ns,
             log_stream,
             lsn,
         };
-        let accepted = accepted(&self.scratch, batch);
+        let accepted = accepted(&self.scratch, batch, log_stream);
         let stream = &self.streams[index];
         for &board in &stream.key_boards {
             if let BoardState::Key(state) = &mut self.boards[board] {
@@ -525,8 +524,10 @@ impl ShardState {
     }
 }
 
-fn accepted<'a>(scratch: &'a Scratch, batch: &EventBatch<'a>) -> Accepted<'a> {
+fn accepted<'a>(scratch: &'a Scratch, batch: &EventBatch<'a>, log_stream: u32) -> Accepted<'a> {
     Accepted {
+        stamp_ns: batch.stamp_ns,
+        log_stream,
         rows: batch.rows,
         picks: &scratch.picks,
         times_ms: &scratch.times_ms,

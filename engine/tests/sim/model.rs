@@ -1,6 +1,8 @@
 //! The plain computation and the random pipelines of the shard's own tests.
 #![allow(dead_code)] // Only a part of each is used here.
 
+#[path = "../../../shard/tests/model/expected.rs"]
+pub(crate) mod expected;
 #[path = "../../../shard/tests/model/generate.rs"]
 pub(crate) mod generate;
 #[path = "../../../shard/tests/model/oracle.rs"]

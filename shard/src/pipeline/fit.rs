@@ -2,7 +2,9 @@
 
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
-use crate::pipeline::{Board, Column, Durability, Pipeline, Score, Stream, TimeRule, View};
+use crate::pipeline::{
+    Aggregate, Board, Column, Durability, Pipeline, Score, Stream, TimeRule, View,
+};
 use crate::schema::{Field, Schema};
 
 /// A canonical text of everything but `[engine]`: equal pipelines have equal texts. Fields are
@@ -58,7 +60,10 @@ pub(super) fn describe(pipeline: &Pipeline) -> String {
         line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
         for Column { name, aggregate } in columns {
             let field = aggregate.field().map_or(0, id);
-            line(format!("column {name} {} {field}", aggregate.name()));
+            line(format!(
+                "column {name} {}",
+                describe_aggregate(*aggregate, field)
+            ));
         }
     }
     for Board {
@@ -82,6 +87,18 @@ pub(super) fn describe(pipeline: &Pipeline) -> String {
         line(format!("score {rule} {field} descending {descending}"));
     }
     out
+}
+
+fn describe_aggregate(aggregate: Aggregate, field: u16) -> String {
+    let call = format!("{} {field}", aggregate.name());
+    match aggregate {
+        Aggregate::Distinct { within_ppm, .. } => format!("{call} within {within_ppm}"),
+        Aggregate::Quantile {
+            q_ppm, within_ppm, ..
+        } => format!("{call} at {q_ppm} within {within_ppm}"),
+        Aggregate::Top { k, .. } => format!("{call} values {k}"),
+        _ => call,
+    }
 }
 
 /// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt

@@ -5,12 +5,12 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX, WINDOWS_MAX};
-use crate::pipeline::expression::{is_number, is_ordered, parse_call};
+use crate::pipeline::aggregate::read_aggregate;
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Aggregate, Column, View, keys, suggest};
+use crate::pipeline::{Column, View, keys, suggest};
 use crate::schema::is_identifier;
 
 struct Window {
@@ -182,57 +182,4 @@ fn read_columns(
         }));
     }
     Some(columns)
-}
-
-const AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
-
-fn read_aggregate(
-    report: &mut Report<'_>,
-    section: &Section<'_, '_>,
-    draft: Option<&StreamDraft>,
-    Text { text, span }: Text<'_>,
-) -> Option<Aggregate> {
-    let path = &section.path;
-    let Some(call) = parse_call(text).filter(|call| call.suffix.is_empty()) else {
-        report.add_hint(
-            span,
-            format!("{path}: `{text}` is no aggregate"),
-            "write for example `sum(points)` or `count()`".to_owned(),
-        );
-        return None;
-    };
-    if !AGGREGATES.contains(&call.function) {
-        let message = format!("{path}: unknown aggregate `{}`", call.function);
-        report.push(span, message, suggest::hint(call.function, AGGREGATES));
-        return None;
-    }
-    if call.function == "count" {
-        if call.field.is_empty() {
-            return Some(Aggregate::Count);
-        }
-        report.add(span, format!("{path}: count() takes no field"));
-        return None;
-    }
-    if call.field.is_empty() {
-        report.add(span, format!("{path}: {}() needs a field", call.function));
-        return None;
-    }
-    let resolved = draft?.resolve(report, path, call.field, span.clone())?;
-    let (fits, wanted): (fn(_) -> bool, _) = match call.function {
-        "min" | "max" => (is_ordered, "u64, i64, f64 or time"),
-        _ => (is_number, "u64, i64 or f64"),
-    };
-    if let Some(kind) = resolved.kind
-        && !fits(kind)
-    {
-        let message = format!("{path}: field `{}` is {kind}", call.field);
-        report.add_hint(span, message, format!("{} takes {wanted}", call.function));
-        return None;
-    }
-    Some(match call.function {
-        "sum" => Aggregate::Sum(resolved.index),
-        "min" => Aggregate::Min(resolved.index),
-        "max" => Aggregate::Max(resolved.index),
-        _ => Aggregate::Avg(resolved.index),
-    })
 }

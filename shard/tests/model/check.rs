@@ -86,7 +86,7 @@ impl World {
                 Answer::Windows(answer) => answer,
                 other => panic!("{other:?}"),
             });
-            let page = merge_windows(&self.pipeline, view, answers.collect(), limit);
+            let page = merge_windows(&self.pipeline, view, answers.collect(), limit).unwrap();
             assert!(page.rows.len() <= limit);
             for row in page.rows {
                 let group = group_values(view_of, schema, &row.group).unwrap();
@@ -207,7 +207,6 @@ impl World {
             .map(|shard| shard.counters().views[view].late)
             .sum();
         assert_eq!(counted, late, "{note}");
-        let by_group = |row: &Row| (row.start_ms, format!("{:?}", row.group));
         expected.sort_by_key(by_group);
         for limit in [10_000, 3, 1] {
             if limit < 10 && expected.len() > 300 {
@@ -219,6 +218,10 @@ impl World {
             assert_eq!(actual, expected, "{note} limit {limit}");
         }
     }
+}
+
+fn by_group<V>(row: &Row<V>) -> (i64, String) {
+    (row.start_ms, format!("{:?}", row.group))
 }
 
 type Triple = (

@@ -168,6 +168,7 @@ fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
     group.dedup();
     let mut columns = vec![Aggregate::Count];
     for (f, field) in fields.iter().enumerate() {
+        columns.extend(random_sketch(random, f, field.kind));
         if is_number(field.kind) {
             columns.extend([Aggregate::Sum(f), Aggregate::Avg(f)]);
         }
@@ -188,6 +189,25 @@ fn random_view(random: &mut Random, streams: &[Stream], index: usize) -> View {
         keep_ms: *random.pick(&[0, 200, 5_000, 86_400_000]),
         columns: columns.into_iter().enumerate().map(name).collect(),
     }
+}
+
+fn random_sketch(random: &mut Random, field: usize, kind: FieldType) -> Option<Aggregate> {
+    let within_ppm = *random.pick(&[10_000, 50_000, 100_000]);
+    let q_ppm = *random.pick(&[0, 10_000, 500_000, 990_000, 1_000_000]);
+    let k = *random.pick(&[1, 3, 20]);
+    let sketch = match random.below(7) {
+        0 => Aggregate::First(field),
+        1 => Aggregate::Last(field),
+        2 => Aggregate::Distinct { field, within_ppm },
+        3 if is_number(kind) => Aggregate::Quantile {
+            field,
+            q_ppm,
+            within_ppm,
+        },
+        4 => Aggregate::Top { field, k },
+        _ => return None,
+    };
+    Some(sketch)
 }
 
 fn random_board(random: &mut Random, streams: &[Stream], index: usize) -> Board {

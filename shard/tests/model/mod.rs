@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
 pub(crate) mod check;
+pub(crate) mod expected;
 pub(crate) mod generate;
 pub(crate) mod oracle;
 pub(crate) mod random;

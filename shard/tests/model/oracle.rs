@@ -1,7 +1,9 @@
 //! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
 
+use super::expected::{Expected, expect, floats};
 use super::generate::{Datum, Event};
-use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, View};
+use ringmill_shard::merge::ColumnValue;
+use ringmill_shard::pipeline::{Board, Pipeline, ScoreRule, View};
 use ringmill_shard::query::Scalar;
 use ringmill_shard::rank::Tie;
 use ringmill_shard::reject::RejectReason;
@@ -44,14 +46,23 @@ pub(crate) struct Place {
     pub(crate) tie: Tie,
 }
 
-/// A row of a view.
+/// A row of a view; the oracle has what is expected in place of the values.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct Row<V = ColumnValue> {
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
     pub(crate) group: Vec<Datum>,
-    pub(crate) values: Vec<Scalar>,
+    pub(crate) values: Vec<V>,
     pub(crate) is_final: bool,
+}
+
+impl PartialEq<Row<Expected>> for Row {
+    fn eq(&self, expected: &Row<Expected>) -> bool {
+        (self.start_ms, self.end_ms, self.is_final)
+            == (expected.start_ms, expected.end_ms, expected.is_final)
+            && self.group == expected.group
+            && self.values == expected.values
+    }
 }
 
 pub(crate) struct Oracle<'a> {
@@ -62,7 +73,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) watermarks_ms: Vec<i64>,
 }
 
-fn number(datum: &Datum) -> i128 {
+pub(crate) fn number(datum: &Datum) -> i128 {
     match *datum {
         Datum::U64(v) => i128::from(v),
         Datum::I64(v) | Datum::Time(v) => i128::from(v),
@@ -70,14 +81,14 @@ fn number(datum: &Datum) -> i128 {
     }
 }
 
-fn compare(a: &Datum, b: &Datum) -> Ordering {
+pub(crate) fn compare(a: &Datum, b: &Datum) -> Ordering {
     match (a, b) {
         (Datum::F64(a), Datum::F64(b)) => a.partial_cmp(b).expect("finite"),
         _ => number(a).cmp(&number(b)),
     }
 }
 
-fn scalar(datum: &Datum) -> Scalar {
+pub(crate) fn scalar(datum: &Datum) -> Scalar {
     match *datum {
         Datum::U64(v) => Scalar::U64(v),
         Datum::I64(v) => Scalar::I64(v),
@@ -124,7 +135,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// Late events of a view, and its rows by start and then in no order.
-    pub(crate) fn view(&self, view: &View) -> (u64, Vec<Row>) {
+    pub(crate) fn view(&self, view: &View) -> (u64, Vec<Row<Expected>>) {
         let mut late = 0;
         let mut groups: BTreeMap<(i64, Vec<String>), Vec<&Recorded>> = BTreeMap::new();
         for event in self.accepted(view.stream) {
@@ -151,10 +162,11 @@ impl<'a> Oracle<'a> {
             if watermark_ms != i64::MIN && age > i128::from(view.keep_ms.max(view.late_ms)) {
                 continue;
             }
+            let time_field = self.pipeline.streams[view.stream].time.field;
             let values = view
                 .columns
                 .iter()
-                .map(|column| aggregate(column.aggregate, &events));
+                .map(|column| expect(column.aggregate, time_field, &events));
             rows.push(Row {
                 start_ms,
                 end_ms,
@@ -295,44 +307,4 @@ fn latest(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
         }
     }
     found
-}
-
-fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
-    let value = |datum: &Datum| match datum {
-        Datum::F64(v) => *v,
-        _ => panic!("{datum:?} is no f64"),
-    };
-    data.map(value).sum::<f64>() + 0.0
-}
-
-fn aggregate(aggregate: Aggregate, events: &[&Recorded]) -> Scalar {
-    let Some(field) = aggregate.field() else {
-        return Scalar::U64(events.len() as u64);
-    };
-    let values: Vec<_> = events
-        .iter()
-        .map(|event| &event.event.data[field])
-        .filter(|v| **v != Datum::Null)
-        .collect();
-    let Some(first) = values.first() else {
-        return Scalar::Null;
-    };
-    let is_float = matches!(first, Datum::F64(_));
-    let integers = || values.iter().map(|value| number(value)).sum::<i128>();
-    let count = values.len() as f64;
-    match aggregate {
-        Aggregate::Count => unreachable!("it has no field"),
-        Aggregate::Sum(_) if is_float => Scalar::F64(floats(values.iter().copied())),
-        Aggregate::Avg(_) if is_float => Scalar::F64(floats(values.iter().copied()) / count),
-        Aggregate::Sum(_) => {
-            let sum = integers();
-            match first {
-                Datum::U64(_) => u64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::U64),
-                _ => i64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::I64),
-            }
-        }
-        Aggregate::Avg(_) => Scalar::F64(integers() as f64 / count),
-        Aggregate::Min(_) => scalar(values.iter().min_by(|a, b| compare(a, b)).expect("some")),
-        Aggregate::Max(_) => scalar(values.iter().max_by(|a, b| compare(a, b)).expect("some")),
-    }
 }

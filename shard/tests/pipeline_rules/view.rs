@@ -108,7 +108,7 @@ fn view_aggregates_that_are_refused() {
     check(
         "points = \"median(points)\"",
         "line 24, column 10: [view.by_region.columns]: unknown aggregate `median`; \
-         known: `count`, `sum`, `min`, `max`, `avg`",
+         known: `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `distinct`, `quantile`, `top`",
     );
     for faulty in ["sum", "sum(points) desc", "sum(points", "sum(a + b)", ""] {
         check(
