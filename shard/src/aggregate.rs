@@ -140,9 +140,7 @@ impl ColumnPlan {
                 }
             }
             Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => {
-                self.each_block(column, schema, rows, picks, store, |cell, slab, _, row| {
-                    FloatSum.add(cell, slab, row::read_f64(row, self.offset));
-                });
+                self.accumulate_blocks(column, schema, batch, picks, store);
             }
             Kind::Sum(Number::U64) | Kind::Mean(Number::U64) => {
                 self.each(column, schema, rows, picks, store, |cell, bits| {
@@ -168,6 +166,26 @@ impl ColumnPlan {
                     if cell.count == 0 || ordered > cell.words[0] {
                         cell.words[0] = ordered;
                     }
+                });
+            }
+            _ => self.accumulate_blocks(column, schema, batch, picks, store),
+        }
+    }
+
+    /// The same for what lives in blocks.
+    fn accumulate_blocks(
+        &self,
+        column: usize,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        picks: &[(u32, u32)],
+        store: &mut CellStore,
+    ) {
+        let rows = batch.rows;
+        match self.kind {
+            Kind::Sum(_) | Kind::Mean(_) => {
+                self.each_block(column, schema, rows, picks, store, |cell, slab, _, row| {
+                    FloatSum.add(cell, slab, row::read_f64(row, self.offset));
                 });
             }
             Kind::Quantile(quantile) => {
@@ -200,6 +218,9 @@ impl ColumnPlan {
                     let value = read_words(self.field_type, self.cell_of(row), &mut buffer);
                     top.add(cell, slab, value);
                 });
+            }
+            Kind::Count | Kind::Least(_) | Kind::Greatest(_) => {
+                unreachable!("these have no blocks")
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::dedupe::{Admission, Dedupe, Layout};
 use crate::delta::{Delta, DeltaQueue};
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::partition::{group_of, key_hash, shard_of};
-use crate::pipeline::{Pipeline, Stream};
+use crate::pipeline::{Pipeline, Stream, View};
 use crate::query::{ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
 use crate::table::KeyTable;
@@ -123,8 +123,7 @@ impl ShardState {
         );
         let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
         let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
-        let view =
-            |view: &crate::pipeline::View| ViewState::new(view, &pipeline.streams[view.stream]);
+        let view = |view: &View| ViewState::new(view, &pipeline.streams[view.stream]);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
             let of_stream = |key: bool| {

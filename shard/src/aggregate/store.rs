@@ -179,3 +179,83 @@ impl CellStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Aggregate, Pipeline};
+    use crate::window::Accepted;
+
+    const PIPELINE: &str = r#"
+        ringmill = 1
+        [stream.s]
+        key = "k"
+        time = { field = "at" }
+        [stream.s.fields]
+        k = { id = 1, type = "u64" }
+        at = { id = 2, type = "time" }
+        x = { id = 3, type = "f64" }
+    "#;
+
+    #[test]
+    fn rows_that_come_back_bring_their_blocks() {
+        let pipeline = Pipeline::parse(PIPELINE).unwrap();
+        let stream = &pipeline.streams[0];
+        let (q_ppm, within_ppm) = (500_000, 100_000);
+        let aggregates = [
+            Aggregate::Count,
+            Aggregate::Sum(2),
+            Aggregate::First(2),
+            Aggregate::Distinct {
+                field: 0,
+                within_ppm,
+            },
+            Aggregate::Quantile {
+                field: 2,
+                q_ppm,
+                within_ppm,
+            },
+            Aggregate::Top { field: 0, k: 3 },
+        ];
+        let columns = aggregates.map(|aggregate| ColumnPlan::new(stream, aggregate));
+        let row_bytes = stream.schema.row_len();
+        let mut rows = vec![0; 600 * row_bytes];
+        for (index, row) in rows.chunks_exact_mut(row_bytes).enumerate() {
+            let number = index as u64;
+            let cells = [number, 0, (number as f64).powi(9).to_bits()];
+            for (field, bits) in stream.schema.fields.iter().zip(cells) {
+                let at = usize::from(field.offset);
+                row[at..at + 8].copy_from_slice(&bits.to_le_bytes());
+            }
+        }
+        let batch = Accepted {
+            rows: &rows,
+            picks: &[],
+            times_ms: &[],
+            watermark_ms: 0,
+            stamp_ns: 1,
+            log_stream: 0,
+        };
+        let mut store = CellStore::new(&columns);
+        let (mut blocks, mut first) = (None, RowPartials::default());
+        for round in 0..5 {
+            let groups: Vec<u32> = (0..4).map(|_| store.take()).collect();
+            let picks: Vec<(u32, u32)> = (0..600)
+                .map(|index| (index, groups[index as usize % 4]))
+                .collect();
+            for (column, plan) in columns.iter().enumerate() {
+                plan.accumulate(column, &stream.schema, &batch, &picks, &mut store);
+            }
+            let mut row = RowPartials::default();
+            store.export(groups[0], &mut row);
+            assert!(row.is_valid(&columns));
+            if round == 0 {
+                first = row.clone();
+            }
+            assert_eq!(row, first, "an earlier row shows through in round {round}");
+            groups.into_iter().for_each(|group| store.give_back(group));
+            let made: usize = store.slabs.iter().map(Slab::blocks).sum();
+            assert_eq!(*blocks.get_or_insert(made), made, "round {round}");
+        }
+    }
+}

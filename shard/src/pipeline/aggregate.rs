@@ -87,14 +87,7 @@ pub(super) fn read_aggregate(
         return place.refuse(&format!("unknown aggregate `{function}`"), hint);
     }
     if function == "count" {
-        if call.field.is_empty() && call.argument.is_none() && call.within.is_none() {
-            return Some(Aggregate::Count);
-        }
-        let message = match call.within {
-            Some(_) if call.field.is_empty() => "count() is exact and takes no `within`",
-            _ => "count() takes no field",
-        };
-        return place.refuse(message, None);
+        return read_count(&mut place, &call);
     }
     if call.field.is_empty() {
         return place.refuse(&format!("{function}() needs a field"), None);
@@ -136,6 +129,14 @@ pub(super) fn read_aggregate(
             })
         }
     }
+}
+
+fn read_count(place: &mut Place<'_, '_>, call: &Call<'_>) -> Option<Aggregate> {
+    if !call.field.is_empty() || call.argument.is_some() {
+        return place.refuse("count() takes no field", None);
+    }
+    refuse_within(place, call)?;
+    Some(Aggregate::Count)
 }
 
 /// The field, if the function takes its type.

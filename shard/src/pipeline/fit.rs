@@ -58,13 +58,9 @@ pub(super) fn describe(pipeline: &Pipeline) -> String {
         let group: Vec<u16> = group.iter().map(|field| id(*field)).collect();
         line(format!("view {name} stream {stream} group {group:?}"));
         line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
-        for Column { name, aggregate } in columns {
-            let field = aggregate.field().map_or(0, id);
-            line(format!(
-                "column {name} {}",
-                describe_aggregate(*aggregate, field)
-            ));
-        }
+        columns
+            .iter()
+            .for_each(|column| line(describe_column(column, id)));
     }
     for Board {
         name,
@@ -89,8 +85,10 @@ pub(super) fn describe(pipeline: &Pipeline) -> String {
     out
 }
 
-fn describe_aggregate(aggregate: Aggregate, field: u16) -> String {
-    let call = format!("{} {field}", aggregate.name());
+fn describe_column(column: &Column, id: impl Fn(usize) -> u16) -> String {
+    let Column { name, aggregate } = column;
+    let field = aggregate.field().map_or(0, id);
+    let call = format!("column {name} {} {field}", aggregate.name());
     match aggregate {
         Aggregate::Distinct { within_ppm, .. } => format!("{call} within {within_ppm}"),
         Aggregate::Quantile {

@@ -81,7 +81,7 @@ impl Distinct {
     #[cold]
     fn grow(&self, cell: &mut Cell, slab: &mut Slab) {
         let block = Block::of_word(cell.words[0]);
-        let held = slab.words(block).len();
+        let held = slab.len(block);
         if held >= self.slots_max() {
             self.make_registers(cell, slab);
             return;

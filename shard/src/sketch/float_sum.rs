@@ -57,7 +57,7 @@ impl FloatSum {
     ) -> &'s mut [u64] {
         let first = cell.words[1] as usize;
         let block = Block::of_word(cell.words[0]);
-        let held = slab.words(block).len();
+        let held = slab.len(block);
         if held == 0 || low < first || high > first + held {
             self.widen(cell, slab, low, high);
         }
@@ -69,7 +69,7 @@ impl FloatSum {
     fn widen(self, cell: &mut Cell, slab: &mut Slab, low: usize, high: usize) {
         let old_first = cell.words[1] as usize;
         let block = Block::of_word(cell.words[0]);
-        let held = slab.words(block).len();
+        let held = slab.len(block);
         let (low, high) = match held {
             0 => (low, high),
             _ => (low.min(old_first), high.max(old_first + held)),

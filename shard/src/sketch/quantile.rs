@@ -132,7 +132,7 @@ impl Quantile {
     /// Twice the slots, or half the buckets.
     #[cold]
     fn make_room(&self, cell: &mut Cell, slab: &mut Slab) {
-        let slots = slab.words(Block::of_word(cell.words[0])).len() / SLOT_WORDS;
+        let slots = slab.len(Block::of_word(cell.words[0])) / SLOT_WORDS;
         let level = level_of(cell.words[1]);
         if slots < self.slots_max() {
             self.rebuild(cell, slab, (slots * 2).max(SLOTS_MIN), level);
@@ -335,7 +335,7 @@ impl Sketch for Quantile {
     fn merge(&self, cell: &mut Cell, slab: &mut Slab, other: &Partial<'_>) {
         let other_level = level_of(other.state);
         if level_of(cell.words[1]) < other_level {
-            let slots = slab.words(Block::of_word(cell.words[0])).len() / SLOT_WORDS;
+            let slots = slab.len(Block::of_word(cell.words[0])) / SLOT_WORDS;
             self.rebuild(cell, slab, slots.max(SLOTS_MIN), other_level);
         }
         for slot in other

@@ -120,6 +120,15 @@ impl Slab {
         }
     }
 
+    /// Words of a block; no block has none.
+    #[inline]
+    pub(crate) fn len(&self, block: Block) -> usize {
+        if block == Block::NONE {
+            return 0;
+        }
+        self.unit << block.class()
+    }
+
     /// The words of a block; those of no block are none.
     #[inline]
     pub(crate) fn words(&self, block: Block) -> &[u64] {
@@ -139,6 +148,12 @@ impl Slab {
         let class = &mut self.classes[block.class()];
         let (chunk, at) = class.place(block.index());
         &mut class.chunks[chunk][at..at + class.words]
+    }
+
+    /// Blocks that were ever made.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> usize {
+        self.classes.iter().map(|class| class.blocks).sum()
     }
 
     /// Replaces `block` by one of `class`, which may be its own; `fill` gets the words of the old

@@ -100,7 +100,7 @@ impl Top {
     /// Twice the slots, or half the entries.
     #[cold]
     fn make_room(&self, cell: &mut Cell, slab: &mut Slab) {
-        let slots = slab.words(Block::of_word(cell.words[0])).len() / self.slot_words();
+        let slots = slab.len(Block::of_word(cell.words[0])) / self.slot_words();
         if slots < self.slots_max() {
             self.rebuild(
                 cell,
@@ -247,7 +247,7 @@ impl Sketch for Top {
         let words = self.slot_words();
         let (floor, other_floor) = (floor_of(cell.words[1]), floor_of(other.state));
         let entries = entries_of(cell.words[1]) + entries_of(other.state);
-        let held = slab.words(Block::of_word(cell.words[0])).len() / words;
+        let held = slab.len(Block::of_word(cell.words[0])) / words;
         let mut slots = held.max(SLOTS_MIN);
         while !has_room(slots, entries) {
             slots *= 2;
