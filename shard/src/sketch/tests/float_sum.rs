@@ -107,3 +107,14 @@ fn a_float_sum_may_leave_its_type_and_come_back() {
     assert_eq!(sum(&[5e-324, f64::MAX, -f64::MAX]), 5e-324);
     assert_eq!(sum(&[1.0, -1.0]).to_bits(), 0);
 }
+
+#[test]
+fn carries_of_many_additions_have_room() {
+    for exponent in 0..64 {
+        for sign in [1.0, -1.0] {
+            let value = sign * 1.75 * 2_f64.powi(exponent);
+            let held = Held::of(FloatSum, &[value; 8_192], add_float);
+            assert_eq!(FloatSum.finish(&held.partial()), value * 8_192.0);
+        }
+    }
+}

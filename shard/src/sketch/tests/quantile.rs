@@ -123,3 +123,24 @@ proptest! {
         check_splits(sketch, &values, seed, add_quantile);
     }
 }
+
+#[test]
+fn buckets_are_joined_no_more_than_the_pages_need() {
+    let sketch = Quantile::new(Number::F64, 500_000, 10_000);
+    // 1% has 64 buckets per octave, so 8 pages, and room for 768 pages.
+    for (octaves, level) in [
+        (90, 0),
+        (97, 1),
+        (190, 1),
+        (200, 2),
+        (390, 3),
+        (800, 4),
+        (2_000, 5),
+    ] {
+        let values: Vec<f64> = (0..octaves * 8)
+            .map(|page| 2_f64.powi(page / 8 - 1_000) * (1.0 + f64::from(page % 8) / 8.0))
+            .collect();
+        let held = Held::of(sketch, &values, add_quantile);
+        assert_eq!(held.partial().state >> 32, level, "{octaves} octaves");
+    }
+}
