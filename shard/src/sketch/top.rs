@@ -4,14 +4,15 @@
 //! not held has been seen at most `floor` times (Metwally, Agrawal, El Abbadi, "Efficient
 //! computation of frequent and top-k elements in data streams", 2005). Instead of one value per new
 //! one, the lower half goes when the table is full, and the floor rises to the greatest count that
-//! went (as in Anderson et al., "A high-performance algorithm for identifying frequent items in data
-//! streams", 2017): no order has to be kept. The floor is at most N / (entries / 2) of N values.
+//! went (as in Anderson et al., "A high-performance algorithm for identifying frequent items in
+//! data streams", 2017): no order has to be kept. The floor is at most N / (entries / 2) of N
+//! values.
 //!
 //! While there were never more different values than entries, all is exact and does not depend on
 //! order. Beyond that the counts that are held depend on which values stood side by side on a
 //! shard; what holds in any order are the bounds. Merging adds counts, errors and floors and drops
-//! nothing (below a bound of its own), so it commutes and associates exactly. The state is the floor
-//! and the number of entries.
+//! nothing (below a bound of its own), so it commutes and associates exactly. The state is the
+//! floor and the number of entries.
 
 use super::words::{VALUE_WORDS_MAX, mix, value_of, value_words};
 use super::{Partial, Sketch, slots_for};

@@ -108,7 +108,8 @@ fn view_aggregates_that_are_refused() {
     check(
         "points = \"median(points)\"",
         "line 24, column 10: [view.by_region.columns]: unknown aggregate `median`; \
-         known: `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `distinct`, `quantile`, `top`",
+         known: `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `distinct`, `quantile`, \
+         `top`",
     );
     for faulty in ["sum", "sum(points) desc", "sum(points", "sum(a + b)", ""] {
         check(
@@ -149,15 +150,18 @@ fn view_aggregates_that_are_refused() {
     }
 }
 
+#[track_caller]
+fn refused_column(column: &str, expected: &str) {
+    refused(
+        "points = \"",
+        &format!("points = \"{column}\""),
+        &format!("line 24, column 10: [view.by_region.columns]: {expected}"),
+    );
+}
+
 #[test]
-fn view_aggregates_with_arguments_that_are_refused() {
-    let check = |column: &str, expected: &str| {
-        refused(
-            "points = \"",
-            &format!("points = \"{column}\""),
-            &format!("line 24, column 10: [view.by_region.columns]: {expected}"),
-        );
-    };
+fn quantiles_and_errors_that_are_refused() {
+    let check = refused_column;
     check(
         "quantile(points) within 1%",
         "quantile(points) does not say which one; \
@@ -190,6 +194,11 @@ fn view_aggregates_with_arguments_that_are_refused() {
         "distinct(points) within 0.4%",
         "`within 0.4%` is no error that distinct() can have; use 0.5% to 10%",
     );
+}
+
+#[test]
+fn numbers_of_values_and_arguments_that_are_refused() {
+    let check = refused_column;
     check(
         "top(points)",
         "top(points) does not say how many; write for example `top(points, 10)`",
