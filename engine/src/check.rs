@@ -1,8 +1,9 @@
 //! `ringmill check`: every problem of a pipeline file at once, or what it will need.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use ringmill_shard::pipeline::Pipeline;
+use ringmill_shard::pipeline::{Pipeline, Problem, Test};
 
 use crate::cli::{CheckArgs, EXIT_USAGE};
 use crate::say;
@@ -23,12 +24,25 @@ pub fn run(args: &CheckArgs) -> i32 {
 
 /// Reads and checks a pipeline file. Returns it with its text; the error is ready to print.
 pub fn load(file: &Path) -> Result<(Pipeline, String), String> {
+    read(file, Pipeline::parse)
+}
+
+/// Reads and checks a pipeline file. Returns it with its tests; the error is ready to print.
+pub fn load_with_tests(file: &Path) -> Result<(Arc<Pipeline>, Vec<Test>), String> {
+    let ((pipeline, tests), _) = read(file, Pipeline::parse_with_tests)?;
+    Ok((Arc::new(pipeline), tests))
+}
+
+fn read<T>(
+    file: &Path,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Problem>>,
+) -> Result<(T, String), String> {
     let name = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
         format!("cannot read the pipeline file {name}: {error}; give the path of a TOML file")
     })?;
-    match Pipeline::parse(&text) {
-        Ok(pipeline) => Ok((pipeline, text)),
+    match parse(&text) {
+        Ok(parsed) => Ok((parsed, text)),
         Err(problems) => {
             let lines: Vec<String> = problems
                 .iter()

@@ -36,6 +36,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a pipeline file and forecast its memory.
     Check(CheckArgs),
+    /// Run the [[test]] blocks of a pipeline file: events in, answers out, on a virtual clock.
+    Test(TestArgs),
     /// Look at this machine and say what stands in the way of low latency.
     Doctor(doctor::DoctorArgs),
     /// Show where the time went: per core and stage, from a latency dump.
@@ -63,6 +65,19 @@ pub struct CheckArgs {
     /// Keys to forecast the memory for.
     #[arg(long, default_value_t = 1_000_000)]
     pub keys: u64,
+}
+
+/// `ringmill test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Shards of the engine that the tests run on; answers are the same on any number.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: u16,
+    /// Run only the tests whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
 }
 
 /// `ringmill serve`.

@@ -35,6 +35,7 @@ use crate::dump::Dumper;
 use crate::http::{self, App, GuardedListener, HttpLimits};
 use crate::mesh::Ports;
 use crate::metrics::CoreMetrics;
+use crate::simulated::{self, SimulatedEngine};
 pub use cores::{
     CoreTimeouts, Cores, FirstRejected, Publication, PublishError, Published, ReadError, Replies,
     Source,
@@ -163,6 +164,71 @@ pub fn run(options: ControlOptions) -> JoinHandle<Result<(), ControlError>> {
     }
 }
 
+/// What the handlers and the owner of the lanes are made of.
+struct Plane {
+    pipeline: Arc<Pipeline>,
+    ports: Ports,
+    metrics: Vec<Arc<CoreMetrics>>,
+    dumper: Option<Dumper>,
+    data_dir: PathBuf,
+    facts: ServeFacts,
+    shard_failed: Arc<[AtomicBool]>,
+    disk_full: Arc<AtomicBool>,
+    producer_seed: String,
+    clock: RealClock,
+}
+
+impl Plane {
+    fn assemble(self, limits: &ControlLimits) -> (Arc<App>, Driver) {
+        let dumps = Dumps::new(self.dumper, &self.metrics);
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let cores = Cores::new(commands, self.shard_failed.len(), limits.cores);
+        let driver = Driver::new(DriverSetup {
+            ports: self.ports,
+            commands: inbox,
+            pipeline: Arc::clone(&self.pipeline),
+            shard_failed: Arc::clone(&self.shard_failed),
+            clock: self.clock,
+            anonymous: ProducerId::of_name(&format!("http:{}", self.producer_seed)).0,
+        });
+        let app = App {
+            cores,
+            pipeline: self.pipeline,
+            facts: self.facts,
+            metrics: self.metrics,
+            data_dir: self.data_dir,
+            shard_failed: self.shard_failed,
+            disk_full: self.disk_full,
+            draining: AtomicBool::new(false),
+            limits: limits.http.clone(),
+            dumps,
+            producers: Default::default(),
+            rows: Default::default(),
+        };
+        (Arc::new(app), driver)
+    }
+}
+
+/// The routes of a simulated engine, without a socket: they answer while its cores get their turns.
+/// Must be called within a runtime, which the owner of the lanes runs on.
+pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) -> axum::Router {
+    let plane = Plane {
+        pipeline: Arc::clone(pipeline),
+        ports,
+        metrics: engine.metrics.clone(),
+        dumper: None,
+        data_dir: PathBuf::from(simulated::DIR),
+        facts: ServeFacts::simulated(engine.shards()),
+        shard_failed: Arc::clone(&engine.failed),
+        disk_full: Arc::clone(&engine.disk_full),
+        producer_seed: "simulated".to_owned(),
+        clock: RealClock::new(),
+    };
+    let (app, driver) = plane.assemble(&ControlLimits::default());
+    tokio::spawn(driver.run());
+    http::router(app)
+}
+
 async fn serve(
     options: ControlOptions,
     up: std::sync::mpsc::Sender<()>,
@@ -178,31 +244,20 @@ async fn serve(
         .set_nonblocking(true)
         .map_err(ControlError::Start)?;
     let listener = tokio::net::TcpListener::from_std(options.http).map_err(ControlError::Start)?;
-    let dumps = Dumps::new(options.dumper, &options.metrics);
-    let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-    let cores = Cores::new(commands, options.shard_failed.len(), limits.cores);
-    let driver = Driver::new(DriverSetup {
-        ports: options.ports,
-        commands: inbox,
-        pipeline: Arc::clone(&options.pipeline),
-        shard_failed: Arc::clone(&options.shard_failed),
-        clock: options.clock,
-        anonymous: ProducerId::of_name(&format!("http:{}", options.producer_seed)).0,
-    });
-    let app = Arc::new(App {
-        cores,
+    let plane = Plane {
         pipeline: options.pipeline,
-        facts: options.facts,
+        ports: options.ports,
         metrics: options.metrics,
+        dumper: options.dumper,
         data_dir: options.data_dir,
+        facts: options.facts,
         shard_failed: options.shard_failed,
         disk_full: options.disk_full,
-        draining: AtomicBool::new(false),
-        limits: limits.http.clone(),
-        dumps: dumps.clone(),
-        producers: Default::default(),
-        rows: Default::default(),
-    });
+        producer_seed: options.producer_seed,
+        clock: options.clock,
+    };
+    let (app, driver) = plane.assemble(&limits);
+    let dumps = app.dumps.clone();
     let mut driver = tokio::spawn(driver.run());
     let (stop, stopping) = watch::channel(false);
     let listener = GuardedListener::new(listener, limits.http.connection.clone());

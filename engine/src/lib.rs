@@ -8,12 +8,12 @@
 //! ```
 //!
 //! Modules in the order of that flow: [`net`], [`connection`], [`core_loop`], [`ring`], [`mesh`],
-//! [`wake`], [`message`], [`commit`], [`journal`]. Around it: [`serve`] starts everything,
-//! [`placement`] chooses the CPUs, [`recovery`] brings state back, [`clock`] tells the time,
-//! [`background`] prepares files, [`control`] and [`http`] answer the world, [`latency`],
-//! [`metrics`] and [`dump`] measure. [`cli`] is the command line; [`inspect`], [`doctor`], [`check`]
-//! and [`verify`] are the commands beside `serve`. `say` writes to the terminal, `sync` holds the
-//! atomics of the ring.
+//! [`wake`], [`message`], [`commit`]. Around it: [`serve`] starts everything, [`placement`] chooses
+//! the CPUs, [`recovery`] brings state back, [`clock`] tells the time, [`background`] prepares files,
+//! [`control`] and [`http`] answer the world, [`latency`], [`metrics`] and [`dump`] measure. [`cli`] is
+//! the command line; [`inspect`], [`doctor`], [`check`], [`testrun`] and [`verify`] are the commands
+//! beside `serve`. [`simulated`] is the whole of it in one thread, over parts that only seem to be
+//! there. `say` writes to the terminal, `sync` holds the atomics of the ring.
 #![deny(unsafe_code)]
 
 #[macro_use]
@@ -40,6 +40,8 @@ pub mod placement;
 pub mod recovery;
 pub mod ring;
 pub mod serve;
+pub mod simulated;
 mod sync;
+pub mod testrun;
 pub mod verify;
 pub mod wake;

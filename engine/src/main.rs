@@ -2,12 +2,13 @@
 
 use clap::Parser;
 use ringmill_engine::cli::{Cli, Command, LogCommand};
-use ringmill_engine::{check, doctor, inspect, serve, verify};
+use ringmill_engine::{check, doctor, inspect, serve, testrun, verify};
 
 fn main() {
     let code = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Test(args) => testrun::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Log(LogCommand::Verify { dir }) => verify::run(&dir),

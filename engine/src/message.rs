@@ -353,17 +353,20 @@ pub struct WatermarkNote {
     /// Index of the stream in the pipeline.
     pub stream: u16,
     /// Watermark that the sending shard's own events would allow, ms.
-    pub watermark_ms: i64,
+    pub allowed_ms: i64,
+    /// Watermark in effect on the sending shard, ms.
+    pub recorded_ms: i64,
 }
 
 impl WatermarkNote {
     /// Bytes of the body.
-    pub const BYTES: usize = 16;
+    pub const BYTES: usize = 24;
 
     /// Writes the note to the start of `body`.
     pub fn write(&self, body: &mut [u8]) {
         Put::new(body)
-            .put(self.watermark_ms.to_le_bytes())
+            .put(self.allowed_ms.to_le_bytes())
+            .put(self.recorded_ms.to_le_bytes())
             .put(self.stream.to_le_bytes())
             .put([0; 6]);
     }
@@ -372,7 +375,8 @@ impl WatermarkNote {
     pub fn read(body: &[u8]) -> WatermarkNote {
         let mut take = Take::new(body);
         WatermarkNote {
-            watermark_ms: i64::from_le_bytes(take.take()),
+            allowed_ms: i64::from_le_bytes(take.take()),
+            recorded_ms: i64::from_le_bytes(take.take()),
             stream: take.u16(),
         }
     }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,20 +14,33 @@ use common::eventually;
 use common::http::Http;
 use common::server::Server;
 use ringmill_shard::ndjson::parse_line;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const HOUR_MS: i64 = 3_600_000;
+const WEEK_MS: i64 = 7 * 24 * HOUR_MS;
 const CHUNK_LINES: usize = 2_500;
 const BATCH_ROWS: usize = 300;
 
 /// By group and start of the window: departures, sum and number of known delays.
 type Windows = BTreeMap<(String, i64), (u64, i64, u64)>;
 
+/// What a carrier did in a week.
+#[derive(Debug, Default)]
+struct Week {
+    aircraft: BTreeSet<String>,
+    delays: Vec<i64>,
+    places: BTreeMap<String, u64>,
+    /// Event time, line and aircraft of all departures that name one.
+    tails: Vec<(i64, usize, String)>,
+    dests: Vec<(i64, usize, String)>,
+}
+
 /// What the file says, counted by hand.
 #[derive(Debug, Default)]
 struct Plain {
     by_origin: Windows,
     by_carrier: Windows,
+    weeks: BTreeMap<(String, i64), Week>,
     /// Score, and the line that last changed it: of equal scores, the one reached first is first.
     aircraft: BTreeMap<String, (i64, usize)>,
     carriers: BTreeMap<String, (i64, usize)>,
@@ -68,6 +81,8 @@ fn compute(lines: &[String]) -> Plain {
             window.1 += delay.unwrap_or(0);
             window.2 += u64::from(delay.is_some());
         }
+        let week = (carrier.clone(), at - at.rem_euclid(WEEK_MS));
+        plain.weeks.entry(week).or_default().add(&event, at, line);
         if let Some(tail) = text(&event, "tail") {
             score(
                 &mut plain.aircraft,
@@ -81,6 +96,87 @@ fn compute(lines: &[String]) -> Plain {
         }
     }
     plain
+}
+
+impl Week {
+    fn add(&mut self, event: &Value, at: i64, line: usize) {
+        if let Some(tail) = text(event, "tail") {
+            self.tails.push((at, line, tail.clone()));
+            self.aircraft.insert(tail);
+        }
+        let dest = text(event, "dest").unwrap();
+        *self.places.entry(dest.clone()).or_default() += 1;
+        self.dests.push((at, line, dest));
+        self.delays.extend(event["dep_delay"].as_i64());
+    }
+
+    /// Compares a row; among departures of one moment, several shards may have had another order.
+    #[track_caller]
+    fn check(&self, row: &Value) {
+        let number = |value: &Value| value.as_f64().unwrap();
+        let aircraft = &row["aircraft"];
+        let (shown, error) = (number(&aircraft["value"]), number(&aircraft["error"]));
+        let off = (shown - self.aircraft.len() as f64).abs();
+        // The stated error is two standard errors.
+        assert!(off <= 2.0 * error, "{}: {row}", self.aircraft.len());
+        assert!(error <= shown * 0.05 + 1.0, "{row}");
+
+        let mut delays = self.delays.clone();
+        delays.sort_unstable();
+        let exact = delays[(delays.len() - 1) * 9 / 10] as f64;
+        let late_by = &row["late_by"];
+        let (shown, error) = (number(&late_by["value"]), number(&late_by["error"]));
+        assert!((shown - exact).abs() <= error, "{exact}: {row}");
+        assert!(error <= exact.abs() * 0.01, "{row}");
+
+        let mut places: Vec<_> = self.places.iter().collect();
+        places.sort_by_key(|&(place, count)| (std::cmp::Reverse(count), place));
+        let shown: Vec<_> = places.into_iter().take(3).collect();
+        let shown: Vec<Value> = shown
+            .into_iter()
+            .map(|(place, count)| json!({ "value": place, "count": count, "error": 0 }))
+            .collect();
+        let expected = json!({ "values": shown, "others_at_most": 0 });
+        assert_eq!(row["places"], expected, "{row}");
+
+        let first = self.tails.iter().map(|(at, ..)| at).min();
+        let may_be_first =
+            |(at, _, tail): &(i64, usize, String)| Some(at) == first && row["first_tail"] == **tail;
+        assert!(self.tails.iter().any(may_be_first), "{row}");
+        let last = self.dests.iter().map(|(at, ..)| at).max();
+        let may_be_last =
+            |(at, _, dest): &(i64, usize, String)| Some(at) == last && row["last_dest"] == **dest;
+        assert!(self.dests.iter().any(may_be_last), "{row}");
+    }
+
+    /// With one shard the lines have an order.
+    #[track_caller]
+    fn check_order(&self, row: &Value) {
+        assert_eq!(
+            row["first_tail"],
+            *self.tails.iter().min().unwrap().2,
+            "{row}"
+        );
+        assert_eq!(
+            row["last_dest"],
+            *self.dests.iter().max().unwrap().2,
+            "{row}"
+        );
+    }
+}
+
+#[track_caller]
+fn check_weeks(http: &Http, weeks: &BTreeMap<(String, i64), Week>, ties: bool) {
+    let rows = http.view("weekly_by_carrier");
+    assert_eq!(rows.len(), weeks.len());
+    for row in rows {
+        let start = row["start_ms"].as_i64().unwrap();
+        let week = &weeks[&(text(&row, "carrier").unwrap(), start)];
+        week.check(&row);
+        if ties {
+            week.check_order(&row);
+        }
+    }
 }
 
 fn score(board: &mut BTreeMap<String, (i64, usize)>, member: String, points: i64, line: usize) {
@@ -162,6 +258,7 @@ fn check(server: &Server, plain: &Plain, lines: usize, ties: bool) {
     assert_eq!(stream["rejected"], 0, "{stream}");
     check_view(&http, "hourly_by_origin", "origin", &plain.by_origin);
     check_view(&http, "hourly_by_carrier", "carrier", &plain.by_carrier);
+    check_weeks(&http, &plain.weeks, ties);
     let boards = [
         ("aircraft_by_miles", &plain.aircraft),
         ("carriers_by_delay", &plain.carriers),

@@ -1,123 +1,34 @@
 //! Accumulators of view columns: mergeable partials, never finished numbers.
 //!
-//! Integers sum in 128 bits, so no order of events and no number of them overflows; `f64` sums
-//! carry Neumaier's compensation. A mean is kept as sum and count. Least and greatest are kept in
-//! an order-preserving encoding, the same for every type.
+//! Integers sum in 128 bits, so no order of events and no number of them overflows. A mean is kept
+//! as sum and count. Least and greatest are kept in an order-preserving encoding, the same for
+//! every type. What needs more than a cell is in [`crate::sketch`].
 
+mod compensated;
+mod number;
+mod store;
+
+pub(crate) use compensated::CompensatedSum;
+pub(crate) use number::Number;
+use number::finite_scalar;
+pub(crate) use store::CellStore;
+pub use store::{Cell, RowPartials};
+
+use crate::merge::ColumnValue;
 use crate::pipeline::{Aggregate, Stream};
 use crate::query::Scalar;
 use crate::row;
 use crate::schema::{FieldType, Schema};
-use crate::source::Source;
-use crate::table::chunks::Chunks;
+use crate::sketch::distinct::Distinct;
+use crate::sketch::edge::{Edge, ORDER_WORDS};
+use crate::sketch::float_sum::FloatSum;
+use crate::sketch::quantile::Quantile;
+use crate::sketch::slab::Slab;
+use crate::sketch::top::Top;
+use crate::sketch::words::{VALUE_WORDS_MAX, read_words};
+use crate::sketch::{Partial, Sketch};
+use crate::source::{CELL_BYTES_MAX, Source};
 use crate::window::Accepted;
-
-/// A type that can be summed or compared as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Number {
-    U64,
-    I64,
-    F64,
-    Time,
-}
-
-const SIGN: u64 = 1 << 63;
-
-impl Number {
-    pub(crate) fn of(kind: FieldType) -> Option<Self> {
-        match kind {
-            FieldType::U64 => Some(Self::U64),
-            FieldType::I64 => Some(Self::I64),
-            FieldType::F64 => Some(Self::F64),
-            FieldType::Time => Some(Self::Time),
-            FieldType::Bool | FieldType::Uuid | FieldType::Text(_) => None,
-        }
-    }
-
-    /// The cell's bits as an unsigned number of the same order. Undone by [`Number::bits`].
-    #[inline]
-    pub(crate) fn ordered(self, bits: u64) -> u64 {
-        match self {
-            Self::U64 => bits,
-            Self::I64 | Self::Time => bits ^ SIGN,
-            Self::F64 => ordered_f64(bits),
-        }
-    }
-
-    /// The bits that [`Number::ordered`] was given.
-    #[inline]
-    pub(crate) fn bits(self, ordered: u64) -> u64 {
-        match self {
-            Self::U64 => ordered,
-            Self::I64 | Self::Time => ordered ^ SIGN,
-            Self::F64 if ordered & SIGN != 0 => ordered ^ SIGN,
-            Self::F64 => !ordered,
-        }
-    }
-
-    pub(crate) fn scalar(self, bits: u64) -> Scalar {
-        match self {
-            Self::U64 => Scalar::U64(bits),
-            Self::I64 => Scalar::I64(bits.cast_signed()),
-            Self::Time => Scalar::Time(bits.cast_signed()),
-            Self::F64 => finite_scalar(f64::from_bits(bits)),
-        }
-    }
-}
-
-#[inline]
-fn ordered_f64(bits: u64) -> u64 {
-    if bits & SIGN == 0 { bits ^ SIGN } else { !bits }
-}
-
-fn finite_scalar(value: f64) -> Scalar {
-    if value.is_finite() {
-        Scalar::F64(value + 0.0)
-    } else {
-        Scalar::Overflow
-    }
-}
-
-/// A compensated sum: its value is `sum + compensation`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct CompensatedSum {
-    pub(crate) sum: f64,
-    pub(crate) compensation: f64,
-}
-
-impl CompensatedSum {
-    #[inline]
-    pub(crate) fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        self.compensation += if self.sum.abs() >= value.abs() {
-            (self.sum - sum) + value
-        } else {
-            (value - sum) + self.sum
-        };
-        self.sum = sum;
-    }
-
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.add(other.sum);
-        self.compensation += other.compensation;
-    }
-
-    #[inline]
-    pub(crate) fn value(self) -> f64 {
-        self.sum + self.compensation
-    }
-}
-
-/// A partial of one column, group and window. What the words hold is up to the column.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
-)]
-pub struct Cell {
-    /// Halves of an `i128`, sum and compensation of an `f64` sum, or one order-preserving number.
-    pub words: [u64; 2],
-    /// Values that went in; nulls did not, except into `count()`.
-    pub count: u64,
-}
 
 #[inline]
 fn wide(words: [u64; 2]) -> i128 {
@@ -130,19 +41,10 @@ fn words(wide: i128) -> [u64; 2] {
     [wide as u64, (wide >> 64) as u64]
 }
 
-impl CompensatedSum {
-    #[inline]
-    pub(crate) fn from_words(words: [u64; 2]) -> Self {
-        Self {
-            sum: f64::from_bits(words[0]),
-            compensation: f64::from_bits(words[1]),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn to_words(self) -> [u64; 2] {
-        [self.sum.to_bits(), self.compensation.to_bits()]
-    }
+/// The bits of a cell of 8 bytes.
+#[inline]
+fn number_of(cell: &[u8]) -> u64 {
+    row::read_u64(cell, 0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +54,10 @@ enum Kind {
     Mean(Number),
     Least(Number),
     Greatest(Number),
+    Edge(Edge),
+    Distinct(Distinct),
+    Quantile(Quantile),
+    Top(Top),
 }
 
 /// One column of a view, compiled: where its values come from and what to do with them.
@@ -159,14 +65,24 @@ enum Kind {
 pub(crate) struct ColumnPlan {
     kind: Kind,
     source: Source,
+    value_type: FieldType,
+    /// Where the event time lies.
+    time_offset: u16,
 }
 
 impl ColumnPlan {
     pub(crate) fn new(stream: &Stream, aggregate: Aggregate) -> Self {
         let column = aggregate.field().unwrap_or(0);
+        let value_type = stream.column(column).kind;
         let number = || {
-            Number::of(stream.column(column).kind)
+            Number::of(value_type)
                 .expect("invariant: the pipeline checked the types of its columns")
+        };
+        let edge = |is_last| {
+            Kind::Edge(Edge {
+                is_last,
+                kind: value_type,
+            })
         };
         let kind = match aggregate {
             Aggregate::Count => Kind::Count,
@@ -174,10 +90,34 @@ impl ColumnPlan {
             Aggregate::Avg(_) => Kind::Mean(number()),
             Aggregate::Min(_) => Kind::Least(number()),
             Aggregate::Max(_) => Kind::Greatest(number()),
+            Aggregate::First(_) => edge(false),
+            Aggregate::Last(_) => edge(true),
+            Aggregate::Distinct { within_ppm, .. } => Kind::Distinct(Distinct::within(within_ppm)),
+            Aggregate::Quantile {
+                q_ppm, within_ppm, ..
+            } => Kind::Quantile(Quantile::new(number(), q_ppm, within_ppm)),
+            Aggregate::Top { k, .. } => Kind::Top(Top {
+                kind: value_type,
+                k: usize::from(k),
+            }),
         };
         Self {
             kind,
             source: Source::new(stream, column),
+            value_type,
+            time_offset: stream.schema.fields[stream.time.field].offset,
+        }
+    }
+
+    /// What the column keeps in a block, if it does.
+    pub(crate) fn sketch(&self) -> Option<&dyn Sketch> {
+        match &self.kind {
+            Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => Some(&FloatSum),
+            Kind::Edge(edge) => Some(edge),
+            Kind::Distinct(distinct) => Some(distinct),
+            Kind::Quantile(quantile) => Some(quantile),
+            Kind::Top(top) => Some(top),
+            _ => None,
         }
     }
 
@@ -200,11 +140,7 @@ impl ColumnPlan {
                 }
             }
             Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => {
-                self.each(column, schema, batch, picks, store, |cell, bits| {
-                    let mut sum = CompensatedSum::from_words(cell.words);
-                    sum.add(f64::from_bits(bits) + 0.0);
-                    cell.words = sum.to_words();
-                });
+                self.accumulate_blocks(column, schema, batch, picks, store);
             }
             Kind::Sum(Number::U64) | Kind::Mean(Number::U64) => {
                 self.each(column, schema, batch, picks, store, |cell, bits| {
@@ -231,6 +167,86 @@ impl ColumnPlan {
                         cell.words[0] = ordered;
                     }
                 });
+            }
+            _ => self.accumulate_blocks(column, schema, batch, picks, store),
+        }
+    }
+
+    /// The same for what lives in blocks.
+    fn accumulate_blocks(
+        &self,
+        column: usize,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        picks: &[(u32, u32)],
+        store: &mut CellStore,
+    ) {
+        let mut buffer = [0; VALUE_WORDS_MAX];
+        match self.kind {
+            Kind::Sum(_) | Kind::Mean(_) => {
+                self.each_value(
+                    column,
+                    schema,
+                    batch,
+                    picks,
+                    store,
+                    |cell, slab, _, value| {
+                        FloatSum.add(cell, slab, f64::from_bits(number_of(value)) + 0.0);
+                    },
+                );
+            }
+            Kind::Quantile(quantile) => {
+                self.each_value(
+                    column,
+                    schema,
+                    batch,
+                    picks,
+                    store,
+                    |cell, slab, _, value| {
+                        quantile.add(cell, slab, number_of(value));
+                    },
+                );
+            }
+            Kind::Distinct(distinct) => {
+                self.each_value(
+                    column,
+                    schema,
+                    batch,
+                    picks,
+                    store,
+                    |cell, slab, _, value| {
+                        distinct.add(cell, slab, self.hash(value));
+                    },
+                );
+            }
+            Kind::Edge(edge) => {
+                self.each_value(
+                    column,
+                    schema,
+                    batch,
+                    picks,
+                    store,
+                    |cell, slab, index, value| {
+                        let words = read_words(self.value_type, value, &mut buffer);
+                        edge.add(cell, slab, self.order(schema, batch, index), words);
+                    },
+                );
+            }
+            Kind::Top(top) => {
+                self.each_value(
+                    column,
+                    schema,
+                    batch,
+                    picks,
+                    store,
+                    |cell, slab, _, value| {
+                        let words = read_words(self.value_type, value, &mut buffer);
+                        top.add(cell, slab, words);
+                    },
+                );
+            }
+            Kind::Count | Kind::Least(_) | Kind::Greatest(_) => {
+                unreachable!("these have no blocks")
             }
         }
     }
@@ -272,17 +288,61 @@ impl ColumnPlan {
         }
     }
 
-    /// Adds the partial of another shard.
+    /// The same for columns with blocks; `op` gets the index of the row and the value as the cell
+    /// of a field would hold it.
+    #[inline]
+    fn each_value(
+        &self,
+        column: usize,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        picks: &[(u32, u32)],
+        store: &mut CellStore,
+        mut op: impl FnMut(&mut Cell, &mut Slab, u32, &[u8]),
+    ) {
+        let mut buffer = [0; CELL_BYTES_MAX];
+        for &(index, group) in picks {
+            let value = self
+                .source
+                .cell(schema, batch, index, self.value_type, &mut buffer);
+            let Some(value) = value else { continue };
+            let (cell, slab) = store.block_cell_mut(group, column);
+            op(cell, slab, index, value);
+            cell.count += 1;
+        }
+    }
+
+    /// XXH3-64 of the canonical bytes of the value.
+    #[inline]
+    fn hash(&self, value: &[u8]) -> u64 {
+        use xxhash_rust::xxh3::xxh3_64;
+        match self.value_type {
+            FieldType::F64 => {
+                let number = f64::from_bits(number_of(value)) + 0.0;
+                xxh3_64(&number.to_le_bytes())
+            }
+            FieldType::Text(_) => xxh3_64(&value[1..1 + usize::from(value[0])]),
+            _ => xxh3_64(value),
+        }
+    }
+
+    /// Event time, then recorded order.
+    #[inline]
+    fn order(&self, schema: &Schema, batch: &Accepted<'_>, index: u32) -> [u64; ORDER_WORDS] {
+        let row = &batch.rows[index as usize * schema.row_len()..];
+        let time_ms = row::read_u64(row, self.time_offset);
+        [
+            Number::Time.ordered(time_ms),
+            batch.stamp_ns,
+            u64::from(batch.log_stream) << 32 | u64::from(index),
+        ]
+    }
+
+    /// Adds the words of another shard's cell, of a column without a block.
     pub(crate) fn merge(&self, into: &mut Cell, other: &Cell) {
         match self.kind {
-            Kind::Count => {}
-            Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => {
-                let mut sum = CompensatedSum::from_words(into.words);
-                sum.merge(CompensatedSum::from_words(other.words));
-                into.words = sum.to_words();
-            }
             Kind::Sum(_) | Kind::Mean(_) => {
-                into.words = words(wide(into.words) + wide(other.words));
+                into.words = words(wide(into.words).wrapping_add(wide(other.words)));
             }
             Kind::Least(_) | Kind::Greatest(_) => {
                 let least = matches!(self.kind, Kind::Least(_));
@@ -291,24 +351,37 @@ impl ColumnPlan {
                     into.words = other.words;
                 }
             }
+            _ => {}
         }
-        into.count += other.count;
     }
 
-    /// The finished number: null if no value went in, [`Scalar::Wide`] or [`Scalar::Overflow`] if
-    /// it is beyond its type.
-    pub(crate) fn finish(&self, cell: &Cell) -> Scalar {
-        if self.kind == Kind::Count {
-            return Scalar::U64(cell.count);
-        }
-        if cell.count == 0 {
-            return Scalar::Null;
-        }
-        let compensated = CompensatedSum::from_words(cell.words).value();
-        match self.kind {
+    /// The finished value: null if no value went in, [`Scalar::Wide`] or [`Scalar::Overflow`] if it
+    /// is beyond its type. `None` if the partial is none of the column.
+    pub(crate) fn finish(&self, cell: &Cell, partial: &Partial<'_>) -> Option<ColumnValue> {
+        let scalar = match self.kind {
             Kind::Count => Scalar::U64(cell.count),
-            Kind::Sum(Number::F64) => finite_scalar(compensated),
-            Kind::Mean(Number::F64) => finite_scalar(compensated / cell.count as f64),
+            Kind::Distinct(distinct) => {
+                let (value, error) = distinct.finish(partial);
+                return Some(ColumnValue::Estimate {
+                    value: Scalar::U64(value),
+                    error: Scalar::U64(error),
+                });
+            }
+            Kind::Top(top) => {
+                let (values, others_at_most) = top.finish(partial)?;
+                return Some(ColumnValue::Frequent {
+                    values,
+                    others_at_most,
+                });
+            }
+            _ if cell.count == 0 => Scalar::Null,
+            Kind::Edge(edge) => return Some(ColumnValue::Value(edge.finish(partial)?)),
+            Kind::Quantile(quantile) => {
+                let (value, error) = quantile.finish(partial);
+                return Some(ColumnValue::Estimate { value, error });
+            }
+            Kind::Sum(Number::F64) => finite_scalar(FloatSum.finish(partial)),
+            Kind::Mean(Number::F64) => finite_scalar(FloatSum.finish(partial) / cell.count as f64),
             Kind::Sum(Number::U64) => {
                 u64::try_from(wide(cell.words)).map_or(Scalar::Wide(wide(cell.words)), Scalar::U64)
             }
@@ -319,98 +392,7 @@ impl ColumnPlan {
             Kind::Least(number) | Kind::Greatest(number) => {
                 number.scalar(number.bits(cell.words[0]))
             }
-        }
-    }
-}
-
-/// The cells of all groups of all windows of a view; a group row is one cell per column.
-///
-/// Rows are reused, so that a steady flow of windows allocates nothing.
-#[derive(Debug, Clone)]
-pub(crate) struct CellStore {
-    cells: Chunks<Cell>,
-    columns: usize,
-    free: Vec<u32>,
-}
-
-impl CellStore {
-    pub(crate) fn new(columns: usize) -> Self {
-        Self {
-            cells: Chunks::new(),
-            columns,
-            free: Vec::new(),
-        }
-    }
-
-    /// A row of empty cells.
-    pub(crate) fn take(&mut self) -> u32 {
-        if let Some(group) = self.free.pop() {
-            for column in 0..self.columns {
-                *self.cell_mut(group, column) = Cell::default();
-            }
-            return group;
-        }
-        let group = self.cells.len() / self.columns;
-        self.cells
-            .grow_to((group + 1) * self.columns, Cell::default());
-        u32::try_from(group).expect("invariant: groups in memory are fewer than 2^32")
-    }
-
-    pub(crate) fn give_back(&mut self, group: u32) {
-        self.free.push(group);
-    }
-
-    #[inline]
-    fn cell_mut(&mut self, group: u32, column: usize) -> &mut Cell {
-        self.cells.at_mut(group as usize * self.columns + column)
-    }
-
-    pub(crate) fn row(&self, group: u32) -> impl Iterator<Item = Cell> {
-        let first = group as usize * self.columns;
-        (first..first + self.columns).map(|index| *self.cells.at(index))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ordered_numbers_keep_order_and_come_back() {
-        let floats = [
-            f64::MIN,
-            -1e300,
-            -2.0,
-            -1.0,
-            -1e-300,
-            0.0,
-            1e-300,
-            0.5,
-            1.0,
-            f64::MAX,
-        ];
-        let bits: Vec<u64> = floats.iter().map(|v| v.to_bits()).collect();
-        let integers = [i64::MIN, -2, -1, 0, 1, i64::MAX].map(i64::cast_unsigned);
-        let cases: [(Number, &[u64]); 3] = [
-            (Number::F64, &bits),
-            (Number::I64, &integers),
-            (Number::U64, &[0, 1, u64::MAX - 1, u64::MAX]),
-        ];
-        for (number, ascending) in cases {
-            let ordered: Vec<u64> = ascending.iter().map(|&bits| number.ordered(bits)).collect();
-            assert!(ordered.is_sorted_by(|a, b| a < b), "{number:?}");
-            for (&bits, &ordered) in ascending.iter().zip(&ordered) {
-                assert_eq!(number.bits(ordered), bits);
-            }
-        }
-    }
-
-    #[test]
-    fn compensation_keeps_what_a_plain_sum_loses() {
-        let mut sum = CompensatedSum::default();
-        for value in [1.0, 1e100, 1.0, -1e100] {
-            sum.add(value);
-        }
-        assert_eq!(sum.value(), 2.0);
+        };
+        Some(ColumnValue::Number(scalar))
     }
 }

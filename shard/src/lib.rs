@@ -33,6 +33,7 @@ pub mod merge;
 mod prefetch;
 pub mod query;
 pub mod rank;
+mod sketch;
 mod source;
 pub mod state;
 mod suggest;

@@ -48,6 +48,14 @@ pub const PUBLISH_PREFIX_BYTES: usize = 8;
 pub const BATCH_EVENTS_MAX: usize = 65_535;
 /// Most rows of one answer of a board.
 pub const TOP_MAX: usize = 10_000;
+/// An answer of windows takes no more rows once their sketches have so many bytes.
+pub const ANSWER_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Least and greatest `within` of a column, in millionths.
+pub const WITHIN_PPM: std::ops::RangeInclusive<u32> = 1_000..=100_000;
+/// Least `within` of `distinct`, in millionths: below, a count takes a MiB.
+pub const DISTINCT_WITHIN_PPM_MIN: u32 = 5_000;
+/// Most values of a `top` column.
+pub const TOP_VALUES_MAX: u16 = 1_000;
 /// Longest message of an Error frame, in bytes.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
 

@@ -4,12 +4,15 @@
 //! and counts of better members added. Groups of views are on any number of shards: their partials
 //! are merged per window and group, and only then finished.
 
-use crate::aggregate::{Cell, ColumnPlan};
+use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
 use crate::pipeline::{Column, Pipeline};
 use crate::query::{
     BoardRow, NeighboursAnswer, Scalar, TopAnswer, WindowCursor, WindowRow, WindowsAnswer,
 };
+use crate::value::OwnedValue;
 use crate::watermark::NO_WATERMARK;
+
+pub use crate::sketch::top::Frequent;
 
 /// Ascending order of rows over all shards: order key, then member. Stamps are unique per log
 /// stream, so the member only decides where that promise was broken.
@@ -67,6 +70,40 @@ pub fn merge_neighbours(answers: Vec<NeighboursAnswer>, n: usize) -> BoardPage {
     }
 }
 
+/// The finished value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnValue {
+    /// An exact number, or null.
+    Number(Scalar),
+    /// A value as an event had it.
+    Value(OwnedValue),
+    /// A number that may be off.
+    Estimate {
+        /// The number.
+        value: Scalar,
+        /// By how much; 0 if it is exact.
+        error: Scalar,
+    },
+    /// Values by how often they were seen.
+    Frequent {
+        /// The most frequent first.
+        values: Vec<Frequent>,
+        /// How often any value that was dropped can have been seen; 0 if none was.
+        others_at_most: u64,
+    },
+}
+
+impl PartialEq<Scalar> for ColumnValue {
+    fn eq(&self, scalar: &Scalar) -> bool {
+        matches!(self, ColumnValue::Number(number) if number == scalar)
+    }
+}
+
+/// Partials that no shard with this pipeline can have sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a shard gave partials that its view cannot have")]
+pub struct MalformedPartials;
+
 /// A finished row of a view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinishedRow {
@@ -76,8 +113,8 @@ pub struct FinishedRow {
     pub end_ms: i64,
     /// Bytes of the group, see [`crate::window::group_values`].
     pub group: Vec<u8>,
-    /// One number per column.
-    pub values: Vec<Scalar>,
+    /// One value per column.
+    pub values: Vec<ColumnValue>,
     /// Whether no event can change the row any more.
     pub is_final: bool,
 }
@@ -102,7 +139,7 @@ pub fn merge_windows(
     view: usize,
     answers: Vec<WindowsAnswer>,
     limit: usize,
-) -> WindowsPage {
+) -> Result<WindowsPage, MalformedPartials> {
     let columns = column_plans(pipeline, view);
     let view = &pipeline.views[view];
     let watermark_ms = answers
@@ -114,56 +151,41 @@ pub fn merge_windows(
     // A shard whose answer was cut says nothing of what lies behind its last row.
     let cut = answers.iter().filter(|answer| answer.more);
     let complete_through = cut.map(|answer| answer.rows.last().map(cursor)).min();
+    let mut more = complete_through.is_some();
     let mut partials: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).collect();
     partials.sort_by(|a, b| (a.start_ms, &a.group).cmp(&(b.start_ms, &b.group)));
 
+    let mut merger = Merger::new(&columns);
     let mut rows: Vec<FinishedRow> = Vec::new();
-    let mut more = complete_through.is_some();
-    let mut merged: Option<WindowRow> = None;
-    let finish = |row: &WindowRow| FinishedRow {
-        start_ms: row.start_ms,
-        end_ms: row.end_ms,
-        group: row.group.clone(),
-        values: columns
-            .iter()
-            .zip(&row.cells)
-            .map(|(column, cell)| column.finish(cell))
-            .collect(),
-        is_final: row.end_ms.saturating_add(view.late_ms) <= watermark_ms,
-    };
-    for row in partials {
-        if complete_through
-            .as_ref()
-            .is_some_and(|last| Some(cursor(&row)) > *last)
-        {
+    let is_same = |a: &WindowRow, b: &WindowRow| (a.start_ms, &a.group) == (b.start_ms, &b.group);
+    for shares in partials.chunk_by(is_same) {
+        let row = &shares[0];
+        let is_known = |last: &Option<WindowCursor>| Some(cursor(row)) <= *last;
+        if !complete_through.as_ref().is_none_or(is_known) {
             break;
         }
-        match &mut merged {
-            Some(same) if same.start_ms == row.start_ms && same.group == row.group => {
-                merge_cells(&columns, &mut same.cells, &row.cells);
-            }
-            _ => {
-                if let Some(done) = merged.replace(row) {
-                    rows.push(finish(&done));
-                }
-            }
+        if rows.len() == limit {
+            more = true;
+            break;
         }
-    }
-    rows.extend(merged.as_ref().map(finish));
-    if rows.len() > limit {
-        rows.truncate(limit);
-        more = true;
+        rows.push(FinishedRow {
+            start_ms: row.start_ms,
+            end_ms: row.end_ms,
+            group: row.group.clone(),
+            values: merger.finish(shares).ok_or(MalformedPartials)?,
+            is_final: row.end_ms.saturating_add(view.late_ms) <= watermark_ms,
+        });
     }
     let last = rows.last();
     let next = last.map(|row| WindowCursor {
         start_ms: row.start_ms,
         group: row.group.clone(),
     });
-    WindowsPage {
+    Ok(WindowsPage {
         next: next.filter(|_| more),
         rows,
         watermark_ms,
-    }
+    })
 }
 
 fn column_plans(pipeline: &Pipeline, view: usize) -> Vec<ColumnPlan> {
@@ -180,8 +202,43 @@ fn cursor(row: &WindowRow) -> WindowCursor {
     }
 }
 
-fn merge_cells(columns: &[ColumnPlan], into: &mut [Cell], other: &[Cell]) {
-    for ((column, into), other) in columns.iter().zip(into).zip(other) {
-        column.merge(into, other);
+/// Merges the shares of one row after the other, in memory that is used again.
+struct Merger<'a> {
+    columns: &'a [ColumnPlan],
+    store: CellStore,
+    merged: RowPartials,
+}
+
+impl<'a> Merger<'a> {
+    fn new(columns: &'a [ColumnPlan]) -> Self {
+        Self {
+            columns,
+            store: CellStore::new(columns),
+            merged: RowPartials::default(),
+        }
+    }
+
+    /// The values of the row that several shards have shares of; `None` if one is malformed.
+    fn finish(&mut self, shares: &[WindowRow]) -> Option<Vec<ColumnValue>> {
+        let is_valid = |share: &WindowRow| share.partials.is_valid(self.columns);
+        if !shares.iter().all(is_valid) {
+            return None;
+        }
+        let merged = match shares {
+            [only] => &only.partials,
+            _ => {
+                let row = self.store.take();
+                for share in shares {
+                    self.store.merge(self.columns, row, &share.partials);
+                }
+                self.store.export(row, &mut self.merged);
+                self.store.give_back(row);
+                &self.merged
+            }
+        };
+        merged
+            .partials(self.columns)
+            .map(|(column, cell, partial)| column.finish(cell, &partial))
+            .collect()
     }
 }

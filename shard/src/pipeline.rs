@@ -3,9 +3,11 @@
 //! Names are resolved to indexes and units to milliseconds, so that nothing behind this module
 //! looks anything up. `docs/formats/pipeline.md` is the reference of the file.
 
+mod aggregate;
 mod board;
 mod call;
 mod computed;
+mod decimal;
 mod duration;
 mod fit;
 mod forecast;
@@ -14,6 +16,7 @@ mod parse;
 mod problem;
 mod section;
 mod stream;
+mod test;
 mod view;
 
 use crate::expression::Expression;
@@ -24,6 +27,7 @@ use crate::wire::Level;
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
 pub use forecast::{Forecast, ForecastLine};
 pub use problem::Problem;
+pub use test::{Expect, Question, Send, Test};
 
 /// A checked pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Reads and checks a file; on failure every problem of it, in the order of the file.
     pub fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
+        Self::parse_with_tests(text).map(|(pipeline, _)| pipeline)
+    }
+
+    /// [`Pipeline::parse`], with the `[[test]]` blocks of the file. They are no part of the pipeline.
+    pub fn parse_with_tests(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
         parse::parse(text)
     }
 
@@ -273,6 +282,33 @@ pub enum Aggregate {
     Max(usize),
     /// Mean of u64, i64 or f64.
     Avg(usize),
+    /// The first value by event time, then in recorded order.
+    First(usize),
+    /// The last value by event time, then in recorded order.
+    Last(usize),
+    /// Number of different values.
+    Distinct {
+        /// The field.
+        field: usize,
+        /// Greatest relative error of about 95 of 100 answers, in millionths.
+        within_ppm: u32,
+    },
+    /// The number at a place in ascending order, of u64, i64 or f64.
+    Quantile {
+        /// The field.
+        field: usize,
+        /// The place: 0 is the least, 1,000,000 the greatest.
+        q_ppm: u32,
+        /// Greatest relative error, in millionths.
+        within_ppm: u32,
+    },
+    /// The most frequent values.
+    Top {
+        /// The field.
+        field: usize,
+        /// How many.
+        k: u16,
+    },
 }
 
 impl Aggregate {
@@ -284,6 +320,11 @@ impl Aggregate {
             Aggregate::Min(_) => "min",
             Aggregate::Max(_) => "max",
             Aggregate::Avg(_) => "avg",
+            Aggregate::First(_) => "first",
+            Aggregate::Last(_) => "last",
+            Aggregate::Distinct { .. } => "distinct",
+            Aggregate::Quantile { .. } => "quantile",
+            Aggregate::Top { .. } => "top",
         }
     }
 
@@ -291,9 +332,38 @@ impl Aggregate {
     pub const fn field(self) -> Option<usize> {
         match self {
             Aggregate::Count => None,
-            Aggregate::Sum(f) | Aggregate::Min(f) | Aggregate::Max(f) | Aggregate::Avg(f) => {
-                Some(f)
+            Aggregate::Sum(field)
+            | Aggregate::Min(field)
+            | Aggregate::Max(field)
+            | Aggregate::Avg(field)
+            | Aggregate::First(field)
+            | Aggregate::Last(field)
+            | Aggregate::Distinct { field, .. }
+            | Aggregate::Quantile { field, .. }
+            | Aggregate::Top { field, .. } => Some(field),
+        }
+    }
+
+    /// As it stands in a file; `field` is the name of its field.
+    pub fn text(self, field: &str) -> String {
+        let name = self.name();
+        match self {
+            Aggregate::Count => "count()".to_owned(),
+            Aggregate::Distinct { within_ppm, .. } => {
+                format!(
+                    "{name}({field}) within {}",
+                    decimal::percent_text(within_ppm)
+                )
             }
+            Aggregate::Quantile {
+                q_ppm, within_ppm, ..
+            } => format!(
+                "{name}({field}, {}) within {}",
+                decimal::share_text(q_ppm),
+                decimal::percent_text(within_ppm)
+            ),
+            Aggregate::Top { k, .. } => format!("{name}({field}, {k})"),
+            _ => format!("{name}({field})"),
         }
     }
 }

@@ -7,7 +7,7 @@ mod question;
 
 pub use question::{ArchivedQuery, Query};
 
-use crate::aggregate::Cell;
+use crate::aggregate::RowPartials;
 use crate::board::BoardCounters;
 use crate::rank::OrderKey;
 use crate::state::StreamCounters;
@@ -113,7 +113,7 @@ pub struct WindowRow {
     /// Bytes of the group, see [`crate::window::group_values`].
     pub group: Vec<u8>,
     /// One partial per column.
-    pub cells: Vec<Cell>,
+    pub partials: RowPartials,
 }
 
 /// Answer to [`Query::Windows`].

@@ -21,7 +21,7 @@ use crate::delta::{Delta, DeltaQueue};
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::expression::{Evaluated, Evaluator, Expression};
 use crate::partition::{group_of, key_hash};
-use crate::pipeline::{Pipeline, Stream};
+use crate::pipeline::{Pipeline, Stream, View};
 use crate::query::{ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
 use crate::table::KeyTable;
@@ -127,8 +127,7 @@ impl ShardState {
         );
         let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
         let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
-        let view =
-            |view: &crate::pipeline::View| ViewState::new(view, &pipeline.streams[view.stream]);
+        let view = |view: &View| ViewState::new(view, &pipeline.streams[view.stream]);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
             let of_stream = |key: bool| {
@@ -329,8 +328,12 @@ impl ShardState {
         self.prefetch_boards(index);
         let schema = &self.pipeline.streams[index].schema;
         self.streams[index].evaluator.evaluate(schema, batch.rows);
-        self.apply_views(batch);
-        self.apply_boards(source, batch, lsn);
+        let log_stream = match source {
+            Source::Inherited(log_stream) => log_stream,
+            Source::Live | Source::Replay => self.place.log_stream,
+        };
+        self.apply_views(batch, log_stream);
+        self.apply_boards(source, batch, log_stream, lsn);
     }
 
     /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
@@ -377,30 +380,28 @@ impl ShardState {
         }
     }
 
-    fn apply_views(&mut self, batch: &EventBatch<'_>) {
+    fn apply_views(&mut self, batch: &EventBatch<'_>, log_stream: u32) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
         let stream = &self.streams[index];
-        let accepted = accepted(&self.scratch, batch, stream.evaluator.evaluated());
+        let evaluated = stream.evaluator.evaluated();
+        let accepted = accepted(&self.scratch, batch, evaluated, log_stream);
         for &view in &stream.views {
             self.views[view].apply(schema, &accepted);
         }
     }
 
-    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, lsn: u64) {
+    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, log_stream: u32, lsn: u64) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
-        let log_stream = match source {
-            Source::Inherited(log_stream) => log_stream,
-            Source::Live | Source::Replay => self.place.log_stream,
-        };
         let origin = Origin {
             stamp_ns: batch.stamp_ns,
             log_stream,
             lsn,
         };
         let stream = &self.streams[index];
-        let accepted = accepted(&self.scratch, batch, stream.evaluator.evaluated());
+        let evaluated = stream.evaluator.evaluated();
+        let accepted = accepted(&self.scratch, batch, evaluated, log_stream);
         for &board in &stream.key_boards {
             if let BoardState::Key(state) = &mut self.boards[board] {
                 state.apply(schema, &accepted, origin);
@@ -436,14 +437,6 @@ impl ShardState {
         }
     }
 
-    /// Whether a later watermark would close a window of the stream.
-    pub fn has_open_windows(&self, stream: usize) -> bool {
-        self.streams[stream]
-            .views
-            .iter()
-            .any(|&view| self.views[view].has_open_windows())
-    }
-
     /// The latest stamp of any entry, ns. Stamps must go on above it, also after a restart.
     pub fn last_stamp_ns(&self) -> u64 {
         self.last_stamp_ns
@@ -472,8 +465,11 @@ fn accepted<'a>(
     scratch: &'a Scratch,
     batch: &EventBatch<'a>,
     computed: &'a Evaluated,
+    log_stream: u32,
 ) -> Accepted<'a> {
     Accepted {
+        stamp_ns: batch.stamp_ns,
+        log_stream,
         rows: batch.rows,
         picks: &scratch.picks,
         times_ms: &scratch.times_ms,

@@ -28,6 +28,40 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
+/// A value of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OwnedValue {
+    /// Everything but text.
+    Plain(Value<'static>),
+    /// Text.
+    Text(Box<str>),
+}
+
+impl OwnedValue {
+    /// The same, borrowed.
+    pub fn as_value(&self) -> Value<'_> {
+        match self {
+            OwnedValue::Plain(value) => *value,
+            OwnedValue::Text(text) => Value::Text(text),
+        }
+    }
+}
+
+impl From<Value<'_>> for OwnedValue {
+    fn from(value: Value<'_>) -> Self {
+        OwnedValue::Plain(match value {
+            Value::Text(text) => return OwnedValue::Text(text.into()),
+            Value::Null => Value::Null,
+            Value::U64(v) => Value::U64(v),
+            Value::I64(v) => Value::I64(v),
+            Value::F64(v) => Value::F64(v),
+            Value::Bool(v) => Value::Bool(v),
+            Value::Time(v) => Value::Time(v),
+            Value::Uuid(v) => Value::Uuid(v),
+        })
+    }
+}
+
 impl<'a> Value<'a> {
     /// Whether this is [`Value::Null`].
     pub const fn is_null(&self) -> bool {

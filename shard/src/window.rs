@@ -8,7 +8,7 @@
 
 mod group;
 
-use crate::aggregate::{Cell, CellStore, ColumnPlan};
+use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
 use crate::expression::{ErrorReason, Evaluated};
 use crate::gate::Gate;
 use crate::pipeline::{Stream, View};
@@ -59,6 +59,10 @@ pub(crate) struct Accepted<'a> {
     pub(crate) computed: &'a Evaluated,
     /// Watermark recorded with the batch.
     pub(crate) watermark_ms: i64,
+    /// Ingest stamp of the batch.
+    pub(crate) stamp_ns: u64,
+    /// Log stream that holds the batch.
+    pub(crate) log_stream: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -103,7 +107,7 @@ impl ViewState {
             late_ms: view.late_ms,
             keep_ms: view.keep_ms.max(view.late_ms),
             group: GroupPlan::new(stream, &view.group),
-            store: CellStore::new(columns.len().max(1)),
+            store: CellStore::new(&columns),
             columns,
             windows: VecDeque::new(),
             closed: 0,
@@ -265,15 +269,17 @@ impl ViewState {
     }
 
     /// Rows of the windows that start in `[from_ms, to_ms)`, by start and group bytes, at most
-    /// `limit` behind `after`; true if there are more.
+    /// `limit` behind `after`, and no more once their blocks have `block_words_max` words; true if
+    /// there are more.
     pub(crate) fn rows(
         &self,
         from_ms: i64,
         to_ms: i64,
         after: Option<&WindowCursor>,
         limit: usize,
+        block_words_max: usize,
     ) -> (Vec<WindowRow>, bool) {
-        let mut out = Vec::new();
+        let (mut out, mut block_words) = (Vec::new(), 0);
         let from_ms = after.map_or(from_ms, |after| after.start_ms.max(from_ms));
         let first = self
             .windows
@@ -297,7 +303,14 @@ impl ViewState {
             let more = ids.len() > wanted;
             ids.truncate(wanted);
             ids.sort_unstable_by_key(|&id| window.groups.key(id));
-            out.extend(ids.into_iter().map(|id| self.window_row(window, id)));
+            for id in ids {
+                if block_words >= block_words_max {
+                    return (out, true);
+                }
+                let row = self.window_row(window, id);
+                block_words += row.partials.blocks.len();
+                out.push(row);
+            }
             if more {
                 return (out, true);
             }
@@ -306,14 +319,19 @@ impl ViewState {
     }
 
     fn window_row(&self, window: &Window, id: u32) -> WindowRow {
+        let mut partials = RowPartials::default();
+        self.store
+            .export(window.group_rows[id as usize], &mut partials);
         WindowRow {
             start_ms: window.start_ms,
             end_ms: window.end_ms,
             group: window.groups.key(id).to_vec(),
-            cells: self
-                .store
-                .row(window.group_rows[id as usize])
-                .collect::<Vec<Cell>>(),
+            partials,
         }
+    }
+
+    /// Appends words that are equal for rows of equal sets of events.
+    pub(crate) fn canonical(&self, row: &WindowRow, out: &mut Vec<u64>) {
+        row.partials.canonical(&self.columns, out);
     }
 }

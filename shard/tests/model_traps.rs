@@ -438,7 +438,7 @@ fn trap_18_windows_are_half_open_also_before_the_epoch() {
         bounds,
         [(-2_000, -1_000), (-1_000, 0), (0, 1_000), (1_000, 2_000)]
     );
-    let counts: Vec<_> = rows.iter().map(|row| row.values[0]).collect();
+    let counts: Vec<_> = rows.iter().map(|row| row.number()).collect();
     assert_eq!(
         counts,
         [
@@ -476,7 +476,7 @@ fn trap_20_a_late_event_does_not_reopen_a_closed_window() {
         world
             .windows(0, 9)
             .iter()
-            .map(|row| (row.start_ms - START_MS, row.values[0]))
+            .map(|row| (row.start_ms - START_MS, row.number()))
             .collect()
     };
     assert_eq!(

@@ -76,7 +76,8 @@ fn flights() {
         .iter()
         .map(|view| view.name.as_str())
         .collect();
-    assert_eq!(views, ["hourly_by_origin", "hourly_by_carrier"]);
+    let expected = ["hourly_by_origin", "hourly_by_carrier", "weekly_by_carrier"];
+    assert_eq!(views, expected);
     let boards: Vec<_> = pipeline
         .boards
         .iter()
@@ -113,9 +114,24 @@ fn digests_are_pinned_and_ignore_the_engine_section() {
     assert_eq!(other.digest(), HUNT_DIGEST);
 }
 
+fn distinct(within_ppm: u32) -> Aggregate {
+    Aggregate::Distinct {
+        field: 3,
+        within_ppm,
+    }
+}
+
+fn quantile(q_ppm: u32, within_ppm: u32) -> Aggregate {
+    Aggregate::Quantile {
+        field: 3,
+        q_ppm,
+        within_ppm,
+    }
+}
+
 #[test]
 fn digests_cover_every_setting() {
-    let changes: [fn(&mut Pipeline); 19] = [
+    let changes: [fn(&mut Pipeline); 26] = [
         |p| p.streams[0].name = "other".into(),
         |p| p.streams[0].key = 2,
         |p| p.streams[0].time.field = 2,
@@ -131,6 +147,13 @@ fn digests_cover_every_setting() {
         |p| p.views[0].keep_ms = 1,
         |p| p.views[0].columns[0].name = "other".into(),
         |p| p.views[0].columns[1].aggregate = Aggregate::Max(3),
+        |p| p.views[0].columns[1].aggregate = Aggregate::Top { field: 3, k: 1 },
+        |p| p.views[0].columns[1].aggregate = Aggregate::Top { field: 3, k: 2 },
+        |p| p.views[0].columns[1].aggregate = distinct(5_000),
+        |p| p.views[0].columns[1].aggregate = distinct(6_000),
+        |p| p.views[0].columns[1].aggregate = quantile(0, 5_000),
+        |p| p.views[0].columns[1].aggregate = quantile(1, 5_000),
+        |p| p.views[0].columns[1].aggregate = quantile(1, 6_000),
         |p| p.boards[0].name = "other".into(),
         |p| p.boards[0].member = 4,
         |p| {

@@ -31,7 +31,7 @@ fn quoted(text: &str) -> String {
 
 #[test]
 fn keys_are_those_of_the_code() {
-    let sections: [(&str, &[&str]); 8] = [
+    let sections: [(&str, &[&str]); 11] = [
         ("## The file", &keys::FILE),
         ("## `[engine]`", &keys::ENGINE),
         ("## `[stream.NAME]`", &keys::STREAM),
@@ -40,6 +40,9 @@ fn keys_are_those_of_the_code() {
         ("## `[view.NAME]`", &keys::VIEW),
         ("### `[view.NAME.window]`", &keys::WINDOW),
         ("## `[board.NAME]`", &keys::BOARD),
+        ("## `[[test]]`", &keys::TEST),
+        ("### `send` in `[[test]]`", &keys::SEND),
+        ("### `expect` in `[[test]]`", &keys::EXPECT),
     ];
     for (heading, expected) in sections {
         let shown: Vec<_> = table(heading, "key").iter().map(|row| row[0]).collect();
@@ -161,7 +164,8 @@ fn functions_take_what_the_page_says() {
                     true => file(kind, false, "count()", call),
                     false => file(kind, false, call, "count()"),
                 };
-                let expected = row[1] == "events" || row[1].split(", ").any(|one| one == kind);
+                let takes = |one: &str| one.replace("(n)", "(9)") == kind;
+                let expected = row[1] == "events" || row[1].split(", ").any(takes);
                 assert_eq!(
                     Pipeline::parse(&text).is_ok(),
                     expected,
@@ -187,6 +191,7 @@ fn limits_are_those_of_the_code() {
         format!("At most\n{}; what no view", limits::COMPUTED_MAX),
         format!("1 to {} of them", limits::COLUMNS_MAX),
         format!("At most {} windows", limits::WINDOWS_MAX),
+        format!("up to k values, 1 to {}", limits::TOP_VALUES_MAX),
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),
     ] {
         assert!(DOC.contains(&needed), "`{needed}` is missing");

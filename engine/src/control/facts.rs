@@ -39,6 +39,25 @@ pub struct ServeFacts {
 }
 
 impl ServeFacts {
+    /// Of an engine over simulated parts.
+    pub(super) fn simulated(shards: usize) -> ServeFacts {
+        ServeFacts {
+            shards,
+            backend: "simulated".to_owned(),
+            sync_way: "simulated".to_owned(),
+            listen: String::new(),
+            cpus: Vec::new(),
+            spin: "0".to_owned(),
+            floor: None,
+            durability: None,
+            recovered_events: 0,
+            recovery_ms: 0,
+            started_wall_ns: 0,
+            disk_needed_bytes: 0,
+            started: Instant::now(),
+        }
+    }
+
     /// Time since the start, in ms.
     pub fn uptime_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64

@@ -113,7 +113,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             request::WATERMARK => {
                 let note = WatermarkNote::read(body);
                 let stream = &mut self.streams[usize::from(note.stream)];
-                stream.note(peer, note.watermark_ms, self.turn_ns);
+                stream.note_of_peer(peer, &note, self.turn_ns);
             }
             request::DELTA => {
                 let (delta, _) = Delta::decode(body).expect("invariant: a shard encoded it");

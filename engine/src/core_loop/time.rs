@@ -24,8 +24,10 @@ pub(super) struct StreamClock {
     allowed: Vec<i64>,
     /// When each shard was last heard of with news, monotonic ns.
     heard_ns: Vec<u64>,
-    /// What was last told to the others.
-    told: i64,
+    /// The greatest watermark in effect on any other shard.
+    recorded_elsewhere: i64,
+    /// What was last told to the others: allowed and in effect.
+    told: (i64, i64),
     /// When this shard last moved the watermark without an event, monotonic ns.
     moved_ns: u64,
 }
@@ -36,7 +38,8 @@ impl StreamClock {
         StreamClock {
             allowed: vec![NONE; shards],
             heard_ns: vec![now_ns; shards],
-            told: NONE,
+            recorded_elsewhere: NONE,
+            told: (NONE, NONE),
             moved_ns: now_ns,
         }
     }
@@ -47,6 +50,14 @@ impl StreamClock {
             self.allowed[shard] = watermark_ms;
         }
         self.heard_ns[shard] = now_ns;
+    }
+
+    /// Notes what another shard told. Only what its events allow is a sign of life.
+    pub(super) fn note_of_peer(&mut self, shard: usize, note: &WatermarkNote, now_ns: u64) {
+        self.recorded_elsewhere = self.recorded_elsewhere.max(note.recorded_ms);
+        if note.allowed_ms > self.allowed[shard] {
+            self.note(shard, note.allowed_ms, now_ns);
+        }
     }
 
     /// The watermark that all active shards allow; [`NONE`] when no shard is active.
@@ -83,20 +94,22 @@ impl<D: Disk, C: Clock> Core<D, C> {
         (self.pipeline.streams[stream].time.idle_ms as u64).saturating_mul(1_000_000)
     }
 
-    /// Tells the other shards what this one's events allow, if that moved. A full lane is tried
-    /// again next turn: the news only grows.
+    /// Tells the other shards what this one's events allow and what is in effect here, if either
+    /// moved. A full lane is tried again next turn: the news only grows.
     pub(super) fn exchange_watermarks(&mut self) {
         if self.shards == 1 {
             return;
         }
         for stream in 0..self.streams.len() {
-            let allowed = self.streams[stream].allowed[self.me];
-            if allowed == self.streams[stream].told {
+            let allowed_ms = self.streams[stream].allowed[self.me];
+            let recorded_ms = self.state.watermark_ms(stream);
+            if (allowed_ms, recorded_ms) == self.streams[stream].told {
                 continue;
             }
             let note = WatermarkNote {
                 stream: stream as u16,
-                watermark_ms: allowed,
+                allowed_ms,
+                recorded_ms,
             };
             let mut told_all = true;
             for shard in (0..self.shards).filter(|shard| *shard != self.me) {
@@ -111,23 +124,27 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 }
             }
             if told_all {
-                self.streams[stream].told = allowed;
+                self.streams[stream].told = (allowed_ms, recorded_ms);
             }
         }
     }
 
-    /// Moves event time on where input has stopped and a window waits for it. True if something
-    /// was logged.
+    /// Moves event time on where input has stopped and a window waits for it, here or on another
+    /// shard: a window is final once it is so on all of them. True if something was logged.
     pub(super) fn advance_idle_streams(&mut self) -> bool {
         let mut moved = false;
         for stream in 0..self.streams.len() {
-            if self.turn_ns < self.streams[stream].moved_ns + MOVE_PAUSE_NS
-                || !self.state.has_open_windows(stream)
-            {
+            let clock = &self.streams[stream];
+            let in_effect = self.state.watermark_ms(stream);
+            // What another shard has recorded waited for this one's events too, or found it idle.
+            let followed = clock.recorded_elsewhere;
+            let is_waited_for = self.state.has_open_windows(stream)
+                || (self.state.has_windows(stream) && followed > in_effect);
+            if self.turn_ns < clock.moved_ns + MOVE_PAUSE_NS || !is_waited_for {
                 continue;
             }
-            let target = self.idle_target(stream);
-            if target <= self.state.watermark_ms(stream) {
+            let target = self.idle_target(stream).max(followed);
+            if target <= in_effect {
                 continue;
             }
             let watermark = WatermarkEntry {

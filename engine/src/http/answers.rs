@@ -1,7 +1,8 @@
 //! From a query to the typed answers of the shards.
 
+use ringmill_shard::merge::{ColumnValue, Frequent};
 use ringmill_shard::query::{Answer, Query, Scalar};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::App;
 use super::problem::Problem;
@@ -71,6 +72,33 @@ pub(super) fn scalar(scalar: &Scalar) -> Value {
         (Some(value), _) => value.to_json(),
         (None, Scalar::Wide(wide)) => wide.to_string().into(),
         (None, _) => "overflow".into(),
+    }
+}
+
+/// The JSON form of a column. What may be off has its error beside it.
+pub(super) fn column_value(column: &ColumnValue) -> Value {
+    match column {
+        ColumnValue::Number(number) => scalar(number),
+        ColumnValue::Value(value) => value.as_value().to_json(),
+        ColumnValue::Estimate { value, error } => {
+            json!({ "value": scalar(value), "error": scalar(error) })
+        }
+        ColumnValue::Frequent {
+            values,
+            others_at_most,
+        } => {
+            let frequent = |one: &Frequent| {
+                json!({
+                    "value": one.value.as_value().to_json(),
+                    "count": one.count,
+                    "error": one.error,
+                })
+            };
+            json!({
+                "values": values.iter().map(frequent).collect::<Vec<_>>(),
+                "others_at_most": others_at_most,
+            })
+        }
     }
 }
 

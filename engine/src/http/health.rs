@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use ringmill_shard::pipeline::{Aggregate, Board, Computed, Pipeline, ScoreRule, Stream, View};
+use ringmill_shard::pipeline::{Board, Computed, Pipeline, ScoreRule, Stream, View};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -140,13 +140,9 @@ fn describe_computed(stream: &Stream) -> Vec<Value> {
 fn describe_view(view: &View, stream: &Stream) -> Value {
     let name = |column: usize| stream.column(column).name;
     let column = |column: &ringmill_shard::pipeline::Column| {
-        let value = match column.aggregate {
-            Aggregate::Count => "count()".to_owned(),
-            Aggregate::Sum(field) => format!("sum({})", name(field)),
-            Aggregate::Min(field) => format!("min({})", name(field)),
-            Aggregate::Max(field) => format!("max({})", name(field)),
-            Aggregate::Avg(field) => format!("avg({})", name(field)),
-        };
+        let value = column
+            .aggregate
+            .text(column.aggregate.field().map_or("", name));
         json!({ "name": column.name, "value": value })
     };
     json!({

@@ -14,7 +14,7 @@ use ringmill_shard::value::Value;
 use ringmill_shard::window::group_values;
 use serde_json::{Map, json};
 
-use super::answers::{ask_all, missing, scalar, watermark};
+use super::answers::{ask_all, column_value, missing, watermark};
 use super::params::Params;
 use super::problem::Problem;
 use super::{App, lookup, path, reply};
@@ -153,7 +153,8 @@ async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json
             .into_iter()
             .map(|(_, windows)| windows)
             .collect();
-        let mut page = merge_windows(&app.pipeline, index, windows, limit);
+        let mut page = merge_windows(&app.pipeline, index, windows, limit)
+            .map_err(|error| Problem::internal(error.to_string()))?;
         // A failed shard may hold events of any window.
         page.rows.iter_mut().for_each(|row| row.is_final &= whole);
         let next = pick(&app.pipeline, index, &ask, &page, &mut rows)?;
@@ -199,7 +200,7 @@ fn pick(
             object.insert(stream.column(*column).name.to_owned(), value.to_json());
         }
         for (column, value) in view.columns.iter().zip(&row.values) {
-            object.insert(column.name.clone(), scalar(value));
+            object.insert(column.name.clone(), column_value(value));
         }
         object.insert("start_ms".to_owned(), row.start_ms.into());
         object.insert("end_ms".to_owned(), row.end_ms.into());

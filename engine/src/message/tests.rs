@@ -73,7 +73,8 @@ fn questions_notes_and_answers_read_back_what_was_written() {
 
     let note = WatermarkNote {
         stream: 1,
-        watermark_ms: -2,
+        allowed_ms: -2,
+        recorded_ms: 77,
     };
     note.write(&mut body);
     assert_eq!(WatermarkNote::read(&body), note);

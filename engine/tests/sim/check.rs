@@ -320,7 +320,8 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
         let Answer::Windows(answer) = state.query(&query) else {
             panic!("an answer of windows")
         };
-        let page = merge_windows(pipeline, index, vec![answer], 10_000);
+        let page = merge_windows(pipeline, index, vec![answer], 10_000)
+            .map_err(|error| format!("view {index}: {error}"))?;
         let stream = &pipeline.streams[view.stream];
         let mut actual: Vec<Row> = page
             .rows
@@ -337,9 +338,8 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
                 is_final: row.is_final,
             })
             .collect();
-        let order = |row: &Row| (row.start_ms, format!("{:?}", row.group));
-        expected.sort_by_key(order);
-        actual.sort_by_key(order);
+        expected.sort_by_key(by_group);
+        actual.sort_by_key(by_group);
         check(actual == expected, || {
             let differs = actual.iter().zip(&expected).find(|(a, b)| a != b);
             format!(
@@ -350,6 +350,10 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
         })?;
     }
     Ok(())
+}
+
+fn by_group<V>(row: &Row<V>) -> (i64, String) {
+    (row.start_ms, format!("{:?}", row.group))
 }
 
 fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Result<(), String> {

@@ -281,9 +281,8 @@ impl Run<'_> {
                 busy |= engine.cores[shard].tick();
             }
             if calm || self.random.chance(self.plan.supply) {
-                let bytes = self.plan.log.segment_bytes;
                 self.cover
-                    .add(Point::SegmentRoll, u64::from(engine.supply(shard, bytes)));
+                    .add(Point::SegmentRoll, u64::from(engine.supply(shard)));
             } else if engine.cores[shard].log().needs_segment()
                 && engine.cores[shard].log().room() == 0
             {
@@ -396,7 +395,7 @@ impl Run<'_> {
             let mut busy = false;
             for shard in 0..engine.shards() {
                 busy |= engine.cores[shard].tick();
-                engine.supply(shard, self.plan.log.segment_bytes);
+                engine.supply(shard);
             }
             quiet = if busy || !engine.is_settled() {
                 0
@@ -434,7 +433,7 @@ impl Run<'_> {
             let mut busy = false;
             for shard in 0..engine.shards() {
                 busy |= engine.cores[shard].tick();
-                engine.supply(shard, self.plan.log.segment_bytes);
+                engine.supply(shard);
             }
             self.control(engine, true)?;
             quiet = if busy { 0 } else { quiet + 1 };

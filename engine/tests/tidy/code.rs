@@ -86,10 +86,22 @@ const PACKAGE_HOMES: [(&str, &[&str]); 12] = [
         ],
     ),
     ("glommio", &["engine/src/background", "benches/"]),
-    ("axum", &["engine/src/http", "engine/src/control"]),
+    (
+        "axum",
+        &[
+            "engine/src/http",
+            "engine/src/control",
+            "engine/src/testrun",
+        ],
+    ),
     (
         "tokio",
-        &["engine/src/http", "engine/src/control", "loadgen/"],
+        &[
+            "engine/src/http",
+            "engine/src/control",
+            "engine/src/testrun",
+            "loadgen/",
+        ],
     ),
     ("hashbrown", &["shard/", "benches/"]),
     ("crc32c", &["storage/src/checksum.rs"]),

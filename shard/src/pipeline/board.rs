@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use crate::pipeline::call::{is_number, is_ordered, parse_call};
+use crate::pipeline::call::{is_number, is_ordered, is_word, parse_call};
 use crate::pipeline::computed::{read_argument, read_where};
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
@@ -55,7 +55,7 @@ fn read_score(
 ) -> Option<Score> {
     let path = &section.path;
     let Text { text, span } = written.clone();
-    let Some(call) = parse_call(text) else {
+    let Some(call) = parse_call(text).filter(|call| is_word(call.suffix)) else {
         report.add_hint(
             span,
             format!("{path}: `{text}` is no score"),

@@ -28,8 +28,7 @@ pub(super) fn parse_call(text: &str) -> Option<Call<'_>> {
         argument_at,
         suffix: inside[close + 1..].trim(),
     };
-    let fits = !call.function.is_empty() && is_word(call.function) && is_word(call.suffix);
-    fits.then_some(call)
+    (!call.function.is_empty() && is_word(call.function)).then_some(call)
 }
 
 /// Whether it is at most one name or word.
@@ -40,19 +39,35 @@ pub(super) fn is_word(text: &str) -> bool {
 /// Where the parenthesis is that closes one that stands just before `text`. Those in quotes do not
 /// count.
 fn closing(text: &str) -> Option<usize> {
-    let (mut depth, mut quote) = (0, None);
-    for (at, c) in text.char_indices() {
+    let closes = |&(_, c, depth): &(usize, char, usize)| c == ')' && depth == 0;
+    outside_quotes(text).find(closes).map(|(at, ..)| at)
+}
+
+/// Where commas stand that are in no parenthesis and in no quotes.
+pub(super) fn commas(text: &str) -> Vec<usize> {
+    let separates = |&(_, c, depth): &(usize, char, usize)| c == ',' && depth == 0;
+    let found = outside_quotes(text).filter(separates);
+    found.map(|(at, ..)| at).collect()
+}
+
+/// Characters outside of quotes, each with the number of parentheses that are open around it.
+fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char, usize)> {
+    let (mut depth, mut quote) = (0_usize, None);
+    text.char_indices().filter_map(move |(at, c)| {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
             (_, Some(_)) => {}
             ('\'' | '"', None) => quote = Some(c),
             ('(', None) => depth += 1,
-            (')', None) if depth == 0 => return Some(at),
-            (')', None) => depth -= 1,
-            _ => {}
+            (')', None) => {
+                let around = depth;
+                depth = depth.saturating_sub(1);
+                return Some((at, c, around));
+            }
+            _ => return Some((at, c, depth)),
         }
-    }
-    None
+        None
+    })
 }
 
 /// Whether the type can be added up.
@@ -95,13 +110,12 @@ mod tests {
             "",
             "sum",
             "sum(points",
-            "sum(points))",
             "sum('points)",
             "sum points)",
             "(points)",
-            "sum(a)(b)",
         ] {
             assert_eq!(parse_call(text), None, "{text}");
         }
+        assert_eq!(commas("a, f(b, c), ',', d"), [1, 10, 15]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
-    Board, Column, Computed, Durability, Pipeline, Score, Stream, TimeRule, View,
+    Aggregate, Board, Column, Computed, Durability, Pipeline, Score, Stream, TimeRule, View,
 };
 use crate::schema::{Field, Schema};
 
@@ -93,10 +93,23 @@ fn describe_view(view: &View, of: &Stream, line: &mut impl FnMut(String)) {
     line(format!("view {name} stream {stream} group [{group}]"));
     describe_filter(of, *filter, line);
     line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
-    for Column { name, aggregate } in columns {
-        let argument = aggregate.field().map(|column| column_text(of, column));
-        let argument = argument.unwrap_or_else(|| "0".to_owned());
-        line(format!("column {name} {} {argument}", aggregate.name()));
+    columns
+        .iter()
+        .for_each(|column| line(describe_column(column, of)));
+}
+
+fn describe_column(column: &Column, of: &Stream) -> String {
+    let Column { name, aggregate } = column;
+    let argument = aggregate.field().map(|column| column_text(of, column));
+    let argument = argument.unwrap_or_else(|| "0".to_owned());
+    let call = format!("column {name} {} {argument}", aggregate.name());
+    match aggregate {
+        Aggregate::Distinct { within_ppm, .. } => format!("{call} within {within_ppm}"),
+        Aggregate::Quantile {
+            q_ppm, within_ppm, ..
+        } => format!("{call} at {q_ppm} within {within_ppm}"),
+        Aggregate::Top { k, .. } => format!("{call} values {k}"),
+        _ => call,
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::fmt;
 
+use crate::aggregate::ColumnPlan;
 use crate::limits::SHARDS_MAX;
-use crate::pipeline::{Board, Pipeline, ScoreRule, Stream, View};
+use crate::pipeline::{Board, Column, Pipeline, ScoreRule, Stream, View};
 use crate::schema::FieldType;
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
@@ -32,6 +33,9 @@ const PRODUCER_BYTES: u64 = 96;
 const PRODUCERS: u64 = 1_000;
 /// Groups per window that are assumed where the group is not the stream's key.
 const GROUPS_ASSUMED: u64 = 1_000;
+
+/// Different values per group that are assumed in a column with a sketch.
+const SKETCH_VALUES_ASSUMED: u64 = 100;
 
 /// One item of a forecast.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +122,7 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
         lines,
         key_bytes,
         total_bytes,
-        assumptions: assumptions(keys),
+        assumptions: assumptions(pipeline, keys),
     }
 }
 
@@ -134,7 +138,7 @@ fn sums_floats(stream: &Stream, board: &Board) -> bool {
     board.score.rule == ScoreRule::Sum && board.score.field.is_some_and(is_float)
 }
 
-fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> [ForecastLine; 2] {
+fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> Vec<ForecastLine> {
     let stream = &pipeline.streams[view.stream];
     let group_bytes: u64 = view
         .group
@@ -152,7 +156,7 @@ fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> [ForecastLine; 2] 
     let reach_ms = view.keep_ms + view.late_ms + stream.time.disorder_ms;
     let windows = (reach_ms / view.size_ms) as u64 + 2;
     let cells_bytes = CELL_BYTES * view.columns.len() as u64;
-    [
+    let mut lines = vec![
         ForecastLine {
             name: format!("windows of view {}", view.name),
             items: windows,
@@ -163,11 +167,30 @@ fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> [ForecastLine; 2] 
             items: groups.saturating_mul(windows),
             item_bytes: TABLE_SLOT_BYTES + GROUP_BYTES + group_bytes + cells_bytes,
         },
-    ]
+    ];
+    let item_bytes = block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED);
+    if item_bytes > 0 {
+        lines.push(ForecastLine {
+            name: format!("sketches of view {}, per group", view.name),
+            items: groups.saturating_mul(windows),
+            item_bytes,
+        });
+    }
+    lines
 }
 
-fn assumptions(keys: u64) -> Vec<String> {
-    vec![
+/// Bytes beside the cells of a group, with so many different values in every column.
+fn block_bytes(pipeline: &Pipeline, view: &View, values: u64) -> u64 {
+    let stream = &pipeline.streams[view.stream];
+    let bytes = |column: &Column| {
+        let plan = ColumnPlan::new(stream, column.aggregate);
+        plan.sketch().map_or(0, |sketch| sketch.block_bytes(values))
+    };
+    view.columns.iter().map(bytes).sum()
+}
+
+fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
+    let mut assumptions = vec![
         format!("{keys} keys per stream, and as many members per board"),
         format!("{GROUPS_ASSUMED} groups per window where a view does not group by the key"),
         "every window from `keep` to the newest event holds every group".to_owned(),
@@ -176,7 +199,19 @@ fn assumptions(keys: u64) -> Vec<String> {
             "one shard; each further one (at most {SHARDS_MAX}) holds partial groups of its own"
         ),
         "rings, log buffers and connections are not included".to_owned(),
-    ]
+    ];
+    for view in &pipeline.views {
+        let most = block_bytes(pipeline, view, u64::MAX);
+        if most > block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED) {
+            assumptions.push(format!(
+                "{SKETCH_VALUES_ASSUMED} different values per group in sketches of view {}; \
+                 with any number of them a group has at most {}",
+                view.name,
+                size_text(most)
+            ));
+        }
+    }
+    assumptions
 }
 
 impl fmt::Display for Forecast {

@@ -1,7 +1,7 @@
 //! The keys of the file and their defaults; `docs/formats/pipeline.md` is held equal to them.
 
 /// At the top of the file.
-pub const FILE: [&str; 5] = ["ringmill", "engine", "stream", "view", "board"];
+pub const FILE: [&str; 6] = ["ringmill", "engine", "stream", "view", "board", "test"];
 /// In `[engine]`.
 pub const ENGINE: [&str; 3] = ["cores", "memory", "data"];
 /// In `[stream.NAME]`.
@@ -16,6 +16,14 @@ pub const VIEW: [&str; 5] = ["from", "where", "group", "window", "columns"];
 pub const WINDOW: [&str; 4] = ["kind", "size", "late", "keep"];
 /// In `[board.NAME]`.
 pub const BOARD: [&str; 5] = ["from", "where", "member", "score", "ties"];
+/// In `[[test]]`.
+pub const TEST: [&str; 4] = ["name", "start", "send", "expect"];
+/// In each step of `send` in `[[test]]`.
+pub const SEND: [&str; 7] = ["at", "to", "event", "id", "ago", "ahead", "refused"];
+/// In each step of `expect` in `[[test]]`.
+pub const EXPECT: [&str; 9] = [
+    "at", "is", "top", "n", "rank", "member", "view", "counter", "get",
+];
 
 /// Format of the file that this version reads.
 pub const FORMAT: i128 = 1;
@@ -35,3 +43,5 @@ pub const WINDOW_KIND: &str = "tumbling";
 pub const TIES: &str = "first-to-reach";
 /// A flush interval beyond an hour is a slip.
 pub const INTERVAL_MS_MAX: i64 = 3_600_000;
+/// `start` of a test: the first moment of 2026, UTC.
+pub const TEST_START: &str = "2026-01-01T00:00:00Z";

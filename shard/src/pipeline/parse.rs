@@ -8,9 +8,9 @@ use crate::limits::{BOARDS_MAX, NAME_BYTES_MAX, STREAMS_MAX, VIEWS_MAX};
 use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
 use crate::pipeline::stream::{StreamDraft, read_stream};
-use crate::pipeline::{Cores, EngineSection, Pipeline, board, keys, suggest, view};
+use crate::pipeline::{Cores, EngineSection, Pipeline, Test, board, keys, suggest, test, view};
 
-pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
+pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
     let mut report = Report::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -47,11 +47,12 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
         .into_iter()
         .map(|(name, span, table)| board::read_board(&mut report, &mut drafts, name, span, table))
         .collect();
+    let tests = test::read_tests(&mut report, &root);
     if !report.is_empty() {
         return Err(report.finish());
     }
     const WHOLE: &str = "invariant: what is absent was reported";
-    Ok(Pipeline {
+    let pipeline = Pipeline {
         engine,
         streams: drafts
             .into_iter()
@@ -62,7 +63,8 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
             .into_iter()
             .map(|board| board.expect(WHOLE))
             .collect(),
-    })
+    };
+    Ok((pipeline, tests))
 }
 
 fn check_version(report: &mut Report<'_>, root: &Section<'_, '_>) {

@@ -82,6 +82,11 @@ impl<'t> Report<'t> {
         self.problems
     }
 
+    /// The line that an offset lies on, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.place(offset).0
+    }
+
     fn place(&self, offset: usize) -> (usize, usize) {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -5,13 +5,13 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX, WINDOWS_MAX};
-use crate::pipeline::call::{is_number, is_ordered, parse_call};
-use crate::pipeline::computed::{read_argument, read_where};
+use crate::pipeline::aggregate::read_aggregate;
+use crate::pipeline::computed::read_where;
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Aggregate, Column, View, keys, suggest};
+use crate::pipeline::{Column, View, keys, suggest};
 use crate::schema::is_identifier;
 
 struct Window {
@@ -184,58 +184,4 @@ fn read_columns(
         }));
     }
     Some(columns)
-}
-
-const AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
-
-fn read_aggregate(
-    report: &mut Report<'_>,
-    section: &Section<'_, '_>,
-    draft: Option<&mut StreamDraft>,
-    written: Text<'_>,
-) -> Option<Aggregate> {
-    let path = &section.path;
-    let Text { text, span } = written.clone();
-    let Some(call) = parse_call(text).filter(|call| call.suffix.is_empty()) else {
-        report.add_hint(
-            span,
-            format!("{path}: `{text}` is no aggregate"),
-            "write for example `sum(points)` or `count()`".to_owned(),
-        );
-        return None;
-    };
-    if !AGGREGATES.contains(&call.function) {
-        let message = format!("{path}: unknown aggregate `{}`", call.function);
-        report.push(span, message, suggest::hint(call.function, AGGREGATES));
-        return None;
-    }
-    if call.function == "count" {
-        if call.argument.is_empty() {
-            return Some(Aggregate::Count);
-        }
-        report.add(span, format!("{path}: count() takes no field"));
-        return None;
-    }
-    if call.argument.is_empty() {
-        report.add(span, format!("{path}: {}() needs a field", call.function));
-        return None;
-    }
-    let argument = read_argument(report, path, draft?, &written, &call)?;
-    let (fits, wanted): (fn(_) -> bool, _) = match call.function {
-        "min" | "max" => (is_ordered, "u64, i64, f64 or time"),
-        _ => (is_number, "u64, i64 or f64"),
-    };
-    if let Some(kind) = argument.kind
-        && !fits(kind)
-    {
-        let message = format!("{path}: {} is {kind}", argument.shown);
-        report.add_hint(span, message, format!("{} takes {wanted}", call.function));
-        return None;
-    }
-    Some(match call.function {
-        "sum" => Aggregate::Sum(argument.column),
-        "min" => Aggregate::Min(argument.column),
-        "max" => Aggregate::Max(argument.column),
-        _ => Aggregate::Avg(argument.column),
-    })
 }

@@ -77,16 +77,16 @@ impl ShardState {
                 .errors
                 .iter()
                 .for_each(|&count| digest.number(count));
-            let (rows, _) = view.rows(i64::MIN, i64::MAX, None, usize::MAX);
+            let (rows, _) = view.rows(i64::MIN, i64::MAX, None, usize::MAX, usize::MAX);
             digest.number(rows.len() as u64);
+            let mut words = Vec::new();
             for row in rows {
                 digest.number(row.start_ms.cast_unsigned());
                 digest.bytes(&row.group);
-                for cell in row.cells {
-                    digest.number(cell.words[0]);
-                    digest.number(cell.words[1]);
-                    digest.number(cell.count);
-                }
+                words.clear();
+                view.canonical(&row, &mut words);
+                digest.number(words.len() as u64);
+                words.iter().for_each(|&word| digest.number(word));
             }
         }
     }

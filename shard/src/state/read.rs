@@ -3,7 +3,7 @@
 use super::ShardState;
 use crate::board::BoardRead;
 use crate::entry::ProducerId;
-use crate::limits::TOP_MAX;
+use crate::limits::{ANSWER_BLOCK_BYTES_MAX, TOP_MAX};
 use crate::query::{
     Answer, Counters, MemberAnswer, NeighboursAnswer, Query, Stats, TopAnswer, WindowCursor,
     WindowsAnswer,
@@ -13,6 +13,19 @@ impl ShardState {
     /// Answers a query.
     pub fn query(&self, query: &Query) -> Answer {
         self.answer(query).unwrap_or(Answer::Unknown)
+    }
+
+    /// Whether any view makes windows of the stream.
+    pub fn has_windows(&self, stream: usize) -> bool {
+        !self.streams[stream].views.is_empty()
+    }
+
+    /// Whether a later watermark would close a window of the stream.
+    pub fn has_open_windows(&self, stream: usize) -> bool {
+        self.streams[stream]
+            .views
+            .iter()
+            .any(|&view| self.views[view].has_open_windows())
     }
 
     fn answer(&self, query: &Query) -> Option<Answer> {
@@ -89,7 +102,8 @@ impl ShardState {
     ) -> Option<Answer> {
         let index = usize::from(view);
         let stream = self.pipeline.views.get(index)?.stream;
-        let (rows, more) = self.views[index].rows(from_ms, to_ms, after, limit);
+        let (rows, more) =
+            self.views[index].rows(from_ms, to_ms, after, limit, ANSWER_BLOCK_BYTES_MAX / 8);
         let watermark_ms = self.watermark_ms(stream);
         Some(Answer::Windows(WindowsAnswer {
             watermark_ms,

@@ -3,6 +3,7 @@
 use super::Accepted;
 use crate::pipeline::{Stream, View};
 use crate::schema::{FieldType, Schema};
+use crate::source::write_computed;
 use crate::value::Value;
 
 /// One part of a group's bytes.
@@ -65,44 +66,20 @@ impl GroupPlan {
                     }
                     scratch.extend_from_slice(&row[offset..offset + bytes]);
                 }
+                // There is no error here: the gate holds such events back.
                 GroupCell::Computed(column, kind, optional) => {
+                    let at = scratch.len() + usize::from(optional);
+                    scratch.resize(at + kind.cell_bytes(), 0);
                     let place = (column, pick as usize);
-                    push_computed(batch, place, kind, optional, scratch);
+                    let present = write_computed(batch, place, kind, &mut scratch[at..]);
+                    if optional {
+                        scratch[at - 1] = u8::from(present);
+                    }
                 }
             }
         }
         scratch
     }
-}
-
-/// Appends a computed value as the cell of a field would hold it. There is no error here: the gate
-/// holds such events back.
-fn push_computed(
-    batch: &Accepted<'_>,
-    (column, row): (usize, usize),
-    kind: FieldType,
-    optional: bool,
-    out: &mut Vec<u8>,
-) {
-    let end = out.len() + usize::from(optional) + kind.cell_bytes();
-    let bits = batch.computed.bits(column, row);
-    if optional {
-        out.push(u8::from(bits.is_some()));
-    }
-    match (kind, bits) {
-        (_, None) => {}
-        (FieldType::Bool, Some(bits)) => out.push(bits as u8),
-        (FieldType::Uuid | FieldType::Text(_), Some(_)) => {
-            let bytes = batch.computed.bytes(batch.rows, column, row);
-            let bytes = bytes.unwrap_or_default();
-            if kind != FieldType::Uuid {
-                out.push(bytes.len() as u8);
-            }
-            out.extend_from_slice(bytes);
-        }
-        (_, Some(bits)) => out.extend_from_slice(&bits.to_le_bytes()),
-    }
-    out.resize(end, 0);
 }
 
 /// A hash for tables inside one window; no format, so that it may be cheap.

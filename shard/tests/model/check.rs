@@ -86,7 +86,7 @@ impl World {
                 Answer::Windows(answer) => answer,
                 other => panic!("{other:?}"),
             });
-            let page = merge_windows(&self.pipeline, view, answers.collect(), limit);
+            let page = merge_windows(&self.pipeline, view, answers.collect(), limit).unwrap();
             assert!(page.rows.len() <= limit);
             for row in page.rows {
                 let group = group_values(view_of, stream, &row.group).unwrap();
@@ -222,7 +222,6 @@ impl World {
             .iter()
             .map(|shard| shard.counters().views[view].errors);
         assert_eq!(counted.fold(Errors::default(), add), errors, "{note}");
-        let by_group = |row: &Row| (row.start_ms, format!("{:?}", row.group));
         expected.sort_by_key(by_group);
         for limit in [10_000, 3, 1] {
             if limit < 10 && expected.len() > 300 {
@@ -241,6 +240,10 @@ fn add(mut sum: Errors, errors: Errors) -> Errors {
         .zip(errors)
         .for_each(|(sum, count)| *sum += count);
     sum
+}
+
+fn by_group<V>(row: &Row<V>) -> (i64, String) {
+    (row.start_ms, format!("{:?}", row.group))
 }
 
 type Triple = (

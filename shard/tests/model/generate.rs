@@ -177,12 +177,11 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         .map(|_| *random.pick(&groupable))
         .collect();
     group.dedup();
-    let is_field = |place: usize| !growing.stream.is_computed(place);
     let mut columns = vec![Aggregate::Count];
     for &place in &places {
         let kind = kind(place);
-        // Computed f64 are summed only where the sum is exact in any order.
-        if is_number(kind) && (kind != FieldType::F64 || is_field(place)) {
+        columns.extend(random_sketch(random, place, kind));
+        if is_number(kind) {
             columns.extend([Aggregate::Sum(place), Aggregate::Avg(place)]);
         }
         if is_number(kind) || kind == FieldType::Time {
@@ -208,6 +207,25 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         keep_ms: *random.pick(&[0, 200, 5_000, 86_400_000]),
         columns: columns.into_iter().enumerate().map(name).collect(),
     }
+}
+
+fn random_sketch(random: &mut Random, field: usize, kind: FieldType) -> Option<Aggregate> {
+    let within_ppm = *random.pick(&[10_000, 50_000, 100_000]);
+    let q_ppm = *random.pick(&[0, 10_000, 500_000, 990_000, 1_000_000]);
+    let k = *random.pick(&[1, 3, 20]);
+    let sketch = match random.below(7) {
+        0 => Aggregate::First(field),
+        1 => Aggregate::Last(field),
+        2 => Aggregate::Distinct { field, within_ppm },
+        3 if is_number(kind) => Aggregate::Quantile {
+            field,
+            q_ppm,
+            within_ppm,
+        },
+        4 => Aggregate::Top { field, k },
+        _ => return None,
+    };
+    Some(sketch)
 }
 
 fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> Board {

@@ -5,6 +5,7 @@
 
 pub(crate) mod check;
 pub(crate) mod computed;
+pub(crate) mod expected;
 pub(crate) mod generate;
 pub(crate) mod grow;
 pub(crate) mod oracle;

@@ -1,10 +1,12 @@
 //! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
 
 use super::computed::{columns, trees_of};
+use super::expected::{Expected, expect, floats};
 use super::generate::{Datum, Event};
 use super::tree::Outcome;
 use ringmill_shard::expression::ErrorReason;
-use ringmill_shard::pipeline::{Aggregate, Board, Pipeline, ScoreRule, View};
+use ringmill_shard::merge::ColumnValue;
+use ringmill_shard::pipeline::{Board, Pipeline, ScoreRule, View};
 use ringmill_shard::query::Scalar;
 use ringmill_shard::rank::Tie;
 use ringmill_shard::reject::RejectReason;
@@ -47,32 +49,41 @@ pub(crate) struct Place {
     pub(crate) tie: Tie,
 }
 
-/// A row of a view.
+/// A row of a view; the oracle has what is expected in place of the values.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct Row<V = ColumnValue> {
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
     pub(crate) group: Vec<Datum>,
-    pub(crate) values: Vec<Scalar>,
+    pub(crate) values: Vec<V>,
     pub(crate) is_final: bool,
+}
+
+impl PartialEq<Row<Expected>> for Row {
+    fn eq(&self, expected: &Row<Expected>) -> bool {
+        (self.start_ms, self.end_ms, self.is_final)
+            == (expected.start_ms, expected.end_ms, expected.is_final)
+            && self.group == expected.group
+            && self.values == expected.values
+    }
 }
 
 /// Errors of expressions by reason.
 pub(crate) type Errors = [u64; ErrorReason::COUNT];
 
 /// What a view shows and counts.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ViewTruth {
     pub(crate) late: u64,
     pub(crate) errors: Errors,
     /// Rows by start and then in no order.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<Row<Expected>>,
 }
 
 /// An event with all columns of its stream.
-struct Full<'a> {
-    recorded: &'a Recorded,
-    columns: &'a [Outcome],
+pub(crate) struct Full<'a> {
+    pub(crate) recorded: &'a Recorded,
+    pub(crate) columns: &'a [Outcome],
 }
 
 impl Full<'_> {
@@ -92,7 +103,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) watermarks_ms: Vec<i64>,
 }
 
-fn number(datum: &Datum) -> i128 {
+pub(crate) fn number(datum: &Datum) -> i128 {
     match *datum {
         Datum::U64(v) => i128::from(v),
         Datum::I64(v) | Datum::Time(v) => i128::from(v),
@@ -100,14 +111,14 @@ fn number(datum: &Datum) -> i128 {
     }
 }
 
-fn compare(a: &Datum, b: &Datum) -> Ordering {
+pub(crate) fn compare(a: &Datum, b: &Datum) -> Ordering {
     match (a, b) {
         (Datum::F64(a), Datum::F64(b)) => a.partial_cmp(b).expect("finite"),
         _ => number(a).cmp(&number(b)),
     }
 }
 
-fn scalar(datum: &Datum) -> Scalar {
+pub(crate) fn scalar(datum: &Datum) -> Scalar {
     match *datum {
         Datum::U64(v) => Scalar::U64(v),
         Datum::I64(v) => Scalar::I64(v),
@@ -221,10 +232,11 @@ impl<'a> Oracle<'a> {
             if watermark_ms != i64::MIN && age > i128::from(view.keep_ms.max(view.late_ms)) {
                 continue;
             }
+            let time_field = self.pipeline.streams[view.stream].time.field;
             let values = view
                 .columns
                 .iter()
-                .map(|column| aggregate(column.aggregate, &events));
+                .map(|column| expect(column.aggregate, time_field, &events));
             rows.push(Row {
                 start_ms,
                 end_ms,
@@ -379,44 +391,4 @@ fn latest(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
         }
     }
     found
-}
-
-fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
-    let value = |datum: &Datum| match datum {
-        Datum::F64(v) => *v,
-        _ => panic!("{datum:?} is no f64"),
-    };
-    data.map(value).sum::<f64>() + 0.0
-}
-
-fn aggregate(aggregate: Aggregate, events: &[Full<'_>]) -> Scalar {
-    let Some(field) = aggregate.field() else {
-        return Scalar::U64(events.len() as u64);
-    };
-    let values: Vec<_> = events
-        .iter()
-        .filter_map(|event| event.columns[field].as_ref().ok())
-        .filter(|v| **v != Datum::Null)
-        .collect();
-    let Some(first) = values.first() else {
-        return Scalar::Null;
-    };
-    let is_float = matches!(first, Datum::F64(_));
-    let integers = || values.iter().map(|value| number(value)).sum::<i128>();
-    let count = values.len() as f64;
-    match aggregate {
-        Aggregate::Count => unreachable!("it has no field"),
-        Aggregate::Sum(_) if is_float => Scalar::F64(floats(values.iter().copied())),
-        Aggregate::Avg(_) if is_float => Scalar::F64(floats(values.iter().copied()) / count),
-        Aggregate::Sum(_) => {
-            let sum = integers();
-            match first {
-                Datum::U64(_) => u64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::U64),
-                _ => i64::try_from(sum).map_or(Scalar::Wide(sum), Scalar::I64),
-            }
-        }
-        Aggregate::Avg(_) => Scalar::F64(integers() as f64 / count),
-        Aggregate::Min(_) => scalar(values.iter().min_by(|a, b| compare(a, b)).expect("some")),
-        Aggregate::Max(_) => scalar(values.iter().max_by(|a, b| compare(a, b)).expect("some")),
-    }
 }

@@ -55,7 +55,7 @@ fn syntax() {
     assert_eq!(
         found[1],
         "line 2, column 1: unknown key `\u{e9}\u{e9}` in the file; known: \
-        `ringmill`, `engine`, `stream`, `view`, `board`"
+        `ringmill`, `engine`, `stream`, `view`, `board`, `test`"
     );
 }
 

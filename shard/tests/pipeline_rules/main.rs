@@ -7,4 +7,5 @@ mod board;
 mod expression;
 mod file;
 mod stream;
+mod test;
 mod view;

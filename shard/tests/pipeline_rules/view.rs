@@ -108,7 +108,8 @@ fn view_aggregates_that_are_refused() {
     check(
         "points = \"median(points)\"",
         "line 24, column 10: [view.by_region.columns]: unknown aggregate `median`; \
-         known: `count`, `sum`, `min`, `max`, `avg`",
+         known: `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `distinct`, `quantile`, \
+         `top`",
     );
     for faulty in ["sum", "sum(points) desc", "sum(points", "sum(points))", ""] {
         check(
@@ -146,6 +147,143 @@ fn view_aggregates_that_are_refused() {
                 "line 24, column 10: [view.by_region.columns]: field `{field}` is {kind}; {wanted}"
             ),
         );
+    }
+}
+
+#[track_caller]
+fn refused_column(column: &str, expected: &str) {
+    refused(
+        "points = \"",
+        &format!("points = \"{column}\""),
+        &format!("line 24, column 10: [view.by_region.columns]: {expected}"),
+    );
+}
+
+#[test]
+fn quantiles_and_errors_that_are_refused() {
+    let check = refused_column;
+    check(
+        "quantile(points) within 1%",
+        "quantile(points) does not say which one; \
+         write for example `quantile(points, 0.99) within 1%`",
+    );
+    for share in ["99", "1.000001", "-0.5", "0.1234567", "p99", ""] {
+        check(
+            &format!("quantile(points, {share}) within 1%"),
+            &format!(
+                "`{share}` is no quantile; \
+                 use a number from 0 to 1 with at most 6 decimals, for example 0.99"
+            ),
+        );
+    }
+    check(
+        "quantile(points, 0.99)",
+        "quantile() does not say how exact it is to be; add for example `within 1%`",
+    );
+    check(
+        "distinct(points)",
+        "distinct() does not say how exact it is to be; add for example `within 1%`",
+    );
+    for within in ["1", "0.09%", "10.1%", "-1%", "%", "", "one percent"] {
+        check(
+            &format!("quantile(points, 0.5) within {within}"),
+            &format!("`within {within}` is no error that quantile() can have; use 0.1% to 10%"),
+        );
+    }
+    check(
+        "distinct(points) within 0.4%",
+        "`within 0.4%` is no error that distinct() can have; use 0.5% to 10%",
+    );
+}
+
+#[test]
+fn numbers_of_values_and_arguments_that_are_refused() {
+    let check = refused_column;
+    check(
+        "top(points)",
+        "top(points) does not say how many; write for example `top(points, 10)`",
+    );
+    for k in ["0", "1001", "ten", "-1", "+1", "1.5", "99999999", ""] {
+        check(
+            &format!("top(points, {k})"),
+            &format!("`{k}` is no number of values; use a whole number from 1 to 1000"),
+        );
+    }
+    check(
+        "top(points, 10) within 1%",
+        "top() states its own errors and takes no `within`",
+    );
+    for exact in ["sum", "min", "max", "avg", "first", "last"] {
+        check(
+            &format!("{exact}(points) within 1%"),
+            &format!("{exact}() is exact and takes no `within`"),
+        );
+    }
+    for function in ["sum", "last", "distinct"] {
+        check(
+            &format!("{function}(points, 3)"),
+            &format!("{function}() takes a field and nothing else"),
+        );
+    }
+    check(
+        "count() within 1%",
+        "count() is exact and takes no `within`",
+    );
+    check("count(, 1)", "count() takes no field");
+    check("quantile(, 0.5) within 1%", "quantile() needs a field");
+    check(
+        "quantile(seen, 0.5) within 1%",
+        "field `seen` is time; quantile takes u64, i64 or f64",
+    );
+    check(
+        "top(pionts, 3)",
+        "stream `finds` has no field `pionts`; did you mean `points`?",
+    );
+    for faulty in [
+        "top(points, 3, 4)",
+        "top(points, (3)",
+        "distinct(points) inside 1%",
+    ] {
+        check(
+            faulty,
+            &format!("`{faulty}` is no aggregate; write for example `sum(points)` or `count()`"),
+        );
+    }
+}
+
+#[test]
+fn view_aggregates_with_arguments() {
+    for (call, text, aggregate) in [
+        ("first(region)", "first(region)", Aggregate::First(3)),
+        ("last( flag )", "last(flag)", Aggregate::Last(6)),
+        (
+            "distinct(ratio) within 0.5%",
+            "distinct(ratio) within 0.5%",
+            Aggregate::Distinct {
+                field: 4,
+                within_ppm: 5_000,
+            },
+        ),
+        (
+            "quantile( points,0.990 )within 10 %",
+            "quantile(points, 0.99) within 10%",
+            Aggregate::Quantile {
+                field: 2,
+                q_ppm: 990_000,
+                within_ppm: 100_000,
+            },
+        ),
+        (
+            "top(region, 1000)",
+            "top(region, 1000)",
+            Aggregate::Top { field: 3, k: 1_000 },
+        ),
+    ] {
+        let pipeline = accepted("points = \"", &format!("points = \"{call}\""));
+        let found = pipeline.views[0].columns[1].aggregate;
+        assert_eq!(found, aggregate);
+        let field = &pipeline.streams[0].schema.fields[found.field().unwrap()];
+        assert_eq!(found.text(&field.name), text);
     }
 }
 

@@ -1,0 +1,129 @@
+//! The engine that a test plays on, with its routes and its clock.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use ringmill_shard::pipeline::Pipeline;
+use ringmill_storage::disk::sim::SimWorld;
+use ringmill_storage::error::StorageError;
+use ringmill_storage::layout::BLOCK_BYTES;
+use ringmill_storage::log::LogOptions;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::clock::ManualClock;
+use crate::control;
+use crate::mesh::MeshOptions;
+use crate::simulated::{SimulatedEngine, SimulatedOptions};
+
+/// Every disk operation of the simulation is finished by the next turn.
+const FINISH_AT_ONCE: u32 = 65_536;
+/// Bytes of an answer that a test reads.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Blocks of a frame, and of a segment, which is made before the first event.
+const FRAME_BLOCKS: usize = 32;
+const SEGMENT_BLOCKS: usize = 80;
+/// So many turns of all cores without anything done show that all is done.
+const QUIET_TURNS: u32 = 4;
+
+pub(super) struct Stage {
+    engine: SimulatedEngine,
+    clock: ManualClock,
+    router: Router,
+    start_ms: i64,
+    now_ms: i64,
+}
+
+impl Stage {
+    pub(super) fn new(
+        pipeline: &Arc<Pipeline>,
+        start_ms: i64,
+        shards: usize,
+    ) -> Result<Stage, StorageError> {
+        let world = SimWorld::new(0);
+        world.set_finish_rate(FINISH_AT_ONCE);
+        let clock = ManualClock::new(1_000_000_000, start_ms.max(0) as u64 * 1_000_000);
+        let log = LogOptions {
+            frame_bytes: FRAME_BLOCKS * BLOCK_BYTES,
+            segment_bytes: (SEGMENT_BLOCKS * BLOCK_BYTES) as u64,
+            lock_tries: 1,
+            lock_wait: Duration::ZERO,
+            ..LogOptions::default()
+        };
+        let options = SimulatedOptions {
+            pipeline: Arc::clone(pipeline),
+            shards,
+            mesh: MeshOptions::default(),
+            log,
+        };
+        let (engine, ports) = SimulatedEngine::start(&world, &options, &clock)?;
+        let router = control::routes(&engine, pipeline, ports);
+        let mut stage = Stage {
+            engine,
+            clock,
+            router,
+            start_ms,
+            now_ms: 0,
+        };
+        stage.settle();
+        Ok(stage)
+    }
+
+    /// The moment on the virtual clock, ms since the epoch.
+    pub(super) fn wall_ms(&self) -> i64 {
+        self.start_ms + self.now_ms
+    }
+
+    /// Gives every core a turn; true if anything was done.
+    fn turn(&mut self) -> bool {
+        let mut busy = false;
+        for shard in 0..self.engine.shards() {
+            busy |= self.engine.cores[shard].tick();
+            busy |= self.engine.supply(shard);
+        }
+        busy
+    }
+
+    /// Lets the cores finish what they have.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        while quiet < QUIET_TURNS {
+            let busy = self.turn() || !self.engine.is_settled();
+            quiet = if busy { 0 } else { quiet + 1 };
+        }
+    }
+
+    /// Moves the clock on to so many ms after the start, and lets the cores notice.
+    pub(super) fn advance_to(&mut self, at_ms: i64) {
+        let by_ms = (at_ms - self.now_ms).max(0);
+        self.clock.advance_ns(by_ms as u64 * 1_000_000);
+        self.now_ms += by_ms;
+        self.settle();
+    }
+
+    /// Asks the routes; status and body.
+    pub(super) async fn ask(&mut self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.router.clone().oneshot(request);
+        let mut answer = pin!(async {
+            // The routes' error is of a type without values.
+            let Ok(response) = response.await;
+            let status = response.status();
+            let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
+            let body = body.unwrap_or_default();
+            (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        });
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => break answer,
+                () = tokio::task::yield_now() => drop(self.turn()),
+            }
+        };
+        self.settle();
+        answer
+    }
+}
