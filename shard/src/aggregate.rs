@@ -70,6 +70,14 @@ pub(crate) struct ColumnPlan {
     time_offset: u16,
 }
 
+/// What goes into a column: pairs of a row's index and the group row that it belongs to.
+struct Feed<'a> {
+    column: usize,
+    schema: &'a Schema,
+    batch: &'a Accepted<'a>,
+    picks: &'a [(u32, u32)],
+}
+
 impl ColumnPlan {
     pub(crate) fn new(stream: &Stream, aggregate: Aggregate) -> Self {
         let column = aggregate.field().unwrap_or(0);
@@ -133,6 +141,12 @@ impl ColumnPlan {
         picks: &[(u32, u32)],
         store: &mut CellStore,
     ) {
+        let feed = Feed {
+            column,
+            schema,
+            batch,
+            picks,
+        };
         match self.kind {
             Kind::Count => {
                 for &(_, group) in picks {
@@ -140,20 +154,20 @@ impl ColumnPlan {
                 }
             }
             Kind::Sum(Number::F64) | Kind::Mean(Number::F64) => {
-                self.accumulate_blocks(column, schema, batch, picks, store);
+                self.accumulate_blocks(&feed, store);
             }
             Kind::Sum(Number::U64) | Kind::Mean(Number::U64) => {
-                self.each(column, schema, batch, picks, store, |cell, bits| {
+                self.each(&feed, store, |cell, bits| {
                     cell.words = words(wide(cell.words) + i128::from(bits));
                 });
             }
             Kind::Sum(_) | Kind::Mean(_) => {
-                self.each(column, schema, batch, picks, store, |cell, bits| {
+                self.each(&feed, store, |cell, bits| {
                     cell.words = words(wide(cell.words) + i128::from(bits.cast_signed()));
                 });
             }
             Kind::Least(number) => {
-                self.each(column, schema, batch, picks, store, |cell, bits| {
+                self.each(&feed, store, |cell, bits| {
                     let ordered = number.ordered(bits);
                     if cell.count == 0 || ordered < cell.words[0] {
                         cell.words[0] = ordered;
@@ -161,89 +175,47 @@ impl ColumnPlan {
                 });
             }
             Kind::Greatest(number) => {
-                self.each(column, schema, batch, picks, store, |cell, bits| {
+                self.each(&feed, store, |cell, bits| {
                     let ordered = number.ordered(bits);
                     if cell.count == 0 || ordered > cell.words[0] {
                         cell.words[0] = ordered;
                     }
                 });
             }
-            _ => self.accumulate_blocks(column, schema, batch, picks, store),
+            _ => self.accumulate_blocks(&feed, store),
         }
     }
 
     /// The same for what lives in blocks.
-    fn accumulate_blocks(
-        &self,
-        column: usize,
-        schema: &Schema,
-        batch: &Accepted<'_>,
-        picks: &[(u32, u32)],
-        store: &mut CellStore,
-    ) {
+    fn accumulate_blocks(&self, feed: &Feed<'_>, store: &mut CellStore) {
         let mut buffer = [0; VALUE_WORDS_MAX];
         match self.kind {
             Kind::Sum(_) | Kind::Mean(_) => {
-                self.each_value(
-                    column,
-                    schema,
-                    batch,
-                    picks,
-                    store,
-                    |cell, slab, _, value| {
-                        FloatSum.add(cell, slab, f64::from_bits(number_of(value)) + 0.0);
-                    },
-                );
+                self.each_value(feed, store, |cell, slab, _, value| {
+                    FloatSum.add(cell, slab, f64::from_bits(number_of(value)) + 0.0);
+                });
             }
             Kind::Quantile(quantile) => {
-                self.each_value(
-                    column,
-                    schema,
-                    batch,
-                    picks,
-                    store,
-                    |cell, slab, _, value| {
-                        quantile.add(cell, slab, number_of(value));
-                    },
-                );
+                self.each_value(feed, store, |cell, slab, _, value| {
+                    quantile.add(cell, slab, number_of(value));
+                });
             }
             Kind::Distinct(distinct) => {
-                self.each_value(
-                    column,
-                    schema,
-                    batch,
-                    picks,
-                    store,
-                    |cell, slab, _, value| {
-                        distinct.add(cell, slab, self.hash(value));
-                    },
-                );
+                self.each_value(feed, store, |cell, slab, _, value| {
+                    distinct.add(cell, slab, self.hash(value));
+                });
             }
             Kind::Edge(edge) => {
-                self.each_value(
-                    column,
-                    schema,
-                    batch,
-                    picks,
-                    store,
-                    |cell, slab, index, value| {
-                        let words = read_words(self.value_type, value, &mut buffer);
-                        edge.add(cell, slab, self.order(schema, batch, index), words);
-                    },
-                );
+                self.each_value(feed, store, |cell, slab, index, value| {
+                    let words = read_words(self.value_type, value, &mut buffer);
+                    edge.add(cell, slab, self.order(feed, index), words);
+                });
             }
             Kind::Top(top) => {
-                self.each_value(
-                    column,
-                    schema,
-                    batch,
-                    picks,
-                    store,
-                    |cell, slab, _, value| {
-                        let words = read_words(self.value_type, value, &mut buffer);
-                        top.add(cell, slab, words);
-                    },
-                );
+                self.each_value(feed, store, |cell, slab, _, value| {
+                    let words = read_words(self.value_type, value, &mut buffer);
+                    top.add(cell, slab, words);
+                });
             }
             Kind::Count | Kind::Least(_) | Kind::Greatest(_) => {
                 unreachable!("these have no blocks")
@@ -252,15 +224,13 @@ impl ColumnPlan {
     }
 
     #[inline]
-    fn each(
-        &self,
-        column: usize,
-        schema: &Schema,
-        batch: &Accepted<'_>,
-        picks: &[(u32, u32)],
-        store: &mut CellStore,
-        op: impl Fn(&mut Cell, u64),
-    ) {
+    fn each(&self, feed: &Feed<'_>, store: &mut CellStore, op: impl Fn(&mut Cell, u64)) {
+        let &Feed {
+            column,
+            schema,
+            batch,
+            picks,
+        } = feed;
         let mut add = |group, bits| {
             let cell = store.cell_mut(group, column);
             op(cell, bits);
@@ -293,13 +263,16 @@ impl ColumnPlan {
     #[inline]
     fn each_value(
         &self,
-        column: usize,
-        schema: &Schema,
-        batch: &Accepted<'_>,
-        picks: &[(u32, u32)],
+        feed: &Feed<'_>,
         store: &mut CellStore,
         mut op: impl FnMut(&mut Cell, &mut Slab, u32, &[u8]),
     ) {
+        let &Feed {
+            column,
+            schema,
+            batch,
+            picks,
+        } = feed;
         let mut buffer = [0; CELL_BYTES_MAX];
         for &(index, group) in picks {
             let value = self
@@ -328,7 +301,8 @@ impl ColumnPlan {
 
     /// Event time, then recorded order.
     #[inline]
-    fn order(&self, schema: &Schema, batch: &Accepted<'_>, index: u32) -> [u64; ORDER_WORDS] {
+    fn order(&self, feed: &Feed<'_>, index: u32) -> [u64; ORDER_WORDS] {
+        let Feed { schema, batch, .. } = feed;
         let row = &batch.rows[index as usize * schema.row_len()..];
         let time_ms = row::read_u64(row, self.time_offset);
         [
