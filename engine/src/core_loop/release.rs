@@ -169,12 +169,17 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.record(&publication, acked_ns);
             self.write_reject(socket, &publication);
             let level = Level::from_code(publication.level).unwrap_or(Level::Memory);
-            let before = newest.map_or((level, 0), |ack| (ack.level, ack.rejected));
-            newest = Some(Ack {
-                sequence: publication.last_sequence,
-                level: before.0.min(level),
-                rejected: before.1 + publication.rejected,
+            let sequence = publication.last_sequence;
+            let rejected = publication.rejected;
+            let ack = newest.get_or_insert(Ack {
+                sequence,
+                level,
+                rejected: 0,
             });
+            // A client that went back and sent again may end on an earlier one.
+            ack.sequence = ack.sequence.max(sequence);
+            ack.level = ack.level.min(level);
+            ack.rejected += rejected;
         }
         if let Some(ack) = newest
             && let Some(connection) = self.connection(socket)

@@ -2,6 +2,7 @@
 //! and then, over a byte stream that is cut anywhere.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringmill_engine::net::sim::{SharedPipe, SimPipe};
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     /// Everything sent here: sequence and place in the book.
     sent: Vec<(u64, usize)>,
     acked: u64,
+    /// Frames without a word, neither acknowledged nor refused: first and last sequence.
+    open: BTreeMap<u64, u64>,
     /// Sequence of a refused frame that was not acknowledged since: what followed it was refused
     /// for the gap alone.
     refused: Option<u64>,
@@ -116,16 +119,8 @@ impl Producer {
 
     /// Whether the connection still waits for a word of the server.
     pub(crate) fn waits(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| {
-            let all = connection
-                .sent
-                .iter()
-                .map(|(sequence, _)| *sequence)
-                .max()
-                .unwrap_or(0);
-            let open = !connection.ready || connection.acked < all && connection.refused.is_none();
-            open && !connection.over
-        })
+        let waits = |c: &Connection| !c.over && (!c.ready || !c.open.is_empty());
+        self.connection.as_ref().is_some_and(waits)
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -177,6 +172,7 @@ impl Producer {
             ready: false,
             sent: Vec::new(),
             acked: 0,
+            open: BTreeMap::new(),
             refused: None,
             rewound: false,
             broke_rules: false,
@@ -285,6 +281,8 @@ impl Producer {
             connection.sent.push((sent.sequence, index));
             taken += 1;
         }
+        let last = connection.open.entry(first).or_default();
+        *last = (first + u64::from(taken) - 1).max(*last);
         let mut frame = Vec::new();
         encode_publish(
             &mut frame,
@@ -483,16 +481,13 @@ impl Producer {
                 ack.sequence, connection.acked
             ));
         }
-        let most = connection
-            .sent
-            .iter()
-            .map(|(sequence, _)| *sequence)
-            .max()
-            .unwrap_or(0);
+        let sent = connection.sent.iter().map(|(sequence, _)| *sequence);
+        let most = sent.max().unwrap_or(0);
         if ack.sequence > most {
             return Err(format!("ack {} of {most} sent", ack.sequence));
         }
         connection.acked = connection.acked.max(ack.sequence);
+        connection.open.retain(|_, last| *last > ack.sequence);
         connection.refused = connection.refused.filter(|refused| *refused > ack.sequence);
         if ack.level != Level::Commit {
             if around.every_commit {
@@ -556,6 +551,9 @@ impl Producer {
                 "unexpected error {:?}: {}",
                 error.code, error.message
             ));
+        }
+        if error.code != ErrorCode::Rejected {
+            connection.open.remove(&error.sequence);
         }
         if error.fatal {
             connection.over = true;

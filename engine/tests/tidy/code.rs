@@ -27,7 +27,7 @@ const FILE_LINES_MAX: usize = 500;
 
 /// Files above it, and the length that they must not pass. Numbers here only ever fall.
 const LONG_FILES: [(&str, usize); 4] = [
-    ("engine/tests/sim/client.rs", 579),
+    ("engine/tests/sim/client.rs", 577),
     ("shard/tests/model_traps.rs", 606),
     ("storage/src/layout.rs", 501),
     ("storage/src/ring.rs", 575),
