@@ -16,6 +16,7 @@ mod params;
 mod problem;
 mod producers;
 mod publish;
+mod side;
 mod streams;
 mod views;
 
@@ -119,7 +120,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/streams/{stream}/events", post(publish::post_events))
         .route("/v1/streams/{stream}", get(streams::get_stream))
-        .route("/v1/streams/{stream}/rejected", get(streams::get_rejected))
+        .route("/v1/streams/{stream}/rejected", get(side::get_rejected))
+        .route("/v1/streams/{stream}/duplicates", get(side::get_duplicates))
         .route("/v1/boards/{board}/top", get(boards::get_top))
         .route("/v1/boards/{board}/rank/{member}", get(boards::get_rank))
         .route(
@@ -127,6 +129,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             get(boards::get_around),
         )
         .route("/v1/views/{view}", get(views::get_view))
+        .route("/v1/views/{view}/late", get(side::get_late))
         .route("/v1/producers/{name}", get(streams::get_producer))
         .route("/v1/pipeline", get(health::get_pipeline))
         .route("/v1/status", get(health::get_status))
@@ -141,9 +144,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 const ROUTES: &str = "/v1/streams/{s}/events, /v1/streams/{s}, /v1/streams/{s}/rejected, \
-     /v1/boards/{b}/top, /v1/boards/{b}/rank/{member}, /v1/boards/{b}/around/{member}, \
-     /v1/views/{v}, /v1/producers/{name}, /v1/pipeline, /v1/status, /v1/dump, /metrics, \
-     /healthz, /readyz";
+     /v1/streams/{s}/duplicates, /v1/boards/{b}/top, /v1/boards/{b}/rank/{member}, \
+     /v1/boards/{b}/around/{member}, /v1/views/{v}, /v1/views/{v}/late, /v1/producers/{name}, \
+     /v1/pipeline, /v1/status, /v1/dump, /metrics, /healthz, /readyz";
 
 async fn no_route(request: Request) -> Problem {
     let detail = format!(

@@ -58,7 +58,7 @@ fn a_failed_shard_leaves_the_others_readable_and_the_outcome_unknown() {
     // A minute later: the windows of the first events are final.
     let later: String = (0..300).map(|i| find(i, AT + 60_000, 1, "x")).collect();
     fake.post(EVENTS, &[], &later).ok();
-    let is_final = |row: &serde_json::Value| row["final"] == true;
+    let is_final = |row: &serde_json::Value| row["state"] == "final";
     eventually("a final window", || {
         is_final(&fake.get("/v1/views/by_region").ok()["rows"][0])
     });
@@ -91,7 +91,7 @@ fn a_failed_shard_leaves_the_others_readable_and_the_outcome_unknown() {
             .as_array()
             .unwrap()
             .iter()
-            .all(|row| row["final"] == false),
+            .all(|row| row["state"] == "early"),
         "{view}"
     );
     let metrics = fake.get("/metrics").text;

@@ -194,7 +194,8 @@ fn window_row(((start, region), (finds, points)): (&(i64, &str), &(u64, i64)), w
     let row = json!({
         "region": region, "finds": finds, "points": points,
         "mean": *points as f64 / *finds as f64,
-        "start_ms": start, "end_ms": start + 10_000, "final": start + 10_000 <= w,
+        "start_ms": start, "end_ms": start + 10_000, "revision": 0,
+        "state": if start + 10_000 <= w { "final" } else { "early" },
     });
     // The reader of these tests rounds some numbers: let it round both sides.
     serde_json::from_str(&row.to_string()).unwrap()
@@ -235,8 +236,8 @@ fn views_equal_a_plain_computation() {
             "{shards} shards"
         );
         assert_eq!(body.get("next"), None);
-        assert!(all.iter().any(|row| row["final"] == true));
-        assert!(all.iter().any(|row| row["final"] == false));
+        assert!(all.iter().any(|row| row["state"] == "final"));
+        assert!(all.iter().any(|row| row["state"] == "early"));
 
         let (from, to) = (AT + 20_000, AT + 60_000);
         let body = fake

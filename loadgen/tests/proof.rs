@@ -117,7 +117,8 @@ impl World {
                 "score": "sum(points) desc",
             }],
             "views": [{
-                "view": "minutes", "from": "finds", "columns": [{"name": "n", "value": "count()"}],
+                "view": "minutes", "from": "finds", "window": {"kind": "tumbling"},
+                "columns": [{"name": "n", "value": "count()"}],
             }],
         });
         bodies.insert("/v1/pipeline".to_owned(), pipeline.to_string());

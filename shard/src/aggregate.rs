@@ -307,8 +307,8 @@ impl ColumnPlan {
         let time_ms = row::read_u64(row, self.time_offset);
         [
             Number::Time.ordered(time_ms),
-            batch.stamp_ns,
-            u64::from(batch.log_stream) << 32 | u64::from(index),
+            batch.origin.stamp_ns,
+            u64::from(batch.origin.log_stream) << 32 | u64::from(index),
         ]
     }
 

@@ -22,6 +22,10 @@ pub const COLUMNS_MAX: usize = 64;
 pub const GROUP_FIELDS_MAX: usize = 16;
 /// Most windows of a view that are open or readable at one moment.
 pub const WINDOWS_MAX: i64 = 1_000_000;
+/// Most panes that a window is merged from when it is read.
+pub const WINDOW_PANES_MAX: i64 = 4_096;
+/// Late and rejected events that are kept, each per view and stream of a shard.
+pub const SIDE_EVENTS_MAX: usize = 256;
 /// Most boards of a pipeline.
 pub const BOARDS_MAX: usize = 64;
 /// Most computed columns of a stream that have a name.

@@ -115,14 +115,41 @@ pub struct FinishedRow {
     pub group: Vec<u8>,
     /// One value per column.
     pub values: Vec<ColumnValue>,
-    /// Whether no event can change the row any more.
-    pub is_final: bool,
+    /// How far the row is.
+    pub state: RowState,
+    /// How many events amended the row after its window was closed.
+    pub revision: u64,
+}
+
+/// How far a row of a window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowState {
+    /// The window takes events, on one shard at least.
+    Early,
+    /// The window is closed, and the row is as it was then.
+    Final,
+    /// The window is closed, and late events changed the row since.
+    Amended,
+}
+
+impl RowState {
+    /// All states.
+    pub const ALL: [RowState; 3] = [RowState::Early, RowState::Final, RowState::Amended];
+
+    /// The name in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RowState::Early => "early",
+            RowState::Final => "final",
+            RowState::Amended => "amended",
+        }
+    }
 }
 
 /// Rows of a view over all shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowsPage {
-    /// Rows by start and group.
+    /// Rows by start, end and group.
     pub rows: Vec<FinishedRow>,
     /// Where the next page begins, if there may be more rows.
     pub next: Option<WindowCursor>,
@@ -153,12 +180,11 @@ pub fn merge_windows(
     let complete_through = cut.map(|answer| answer.rows.last().map(cursor)).min();
     let mut more = complete_through.is_some();
     let mut partials: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).collect();
-    partials.sort_by(|a, b| (a.start_ms, &a.group).cmp(&(b.start_ms, &b.group)));
+    partials.sort_by(|a, b| place(a).cmp(&place(b)));
 
     let mut merger = Merger::new(&columns);
     let mut rows: Vec<FinishedRow> = Vec::new();
-    let is_same = |a: &WindowRow, b: &WindowRow| (a.start_ms, &a.group) == (b.start_ms, &b.group);
-    for shares in partials.chunk_by(is_same) {
+    for shares in partials.chunk_by(|a, b| place(a) == place(b)) {
         let row = &shares[0];
         let is_known = |last: &Option<WindowCursor>| Some(cursor(row)) <= *last;
         if !complete_through.as_ref().is_none_or(is_known) {
@@ -168,17 +194,25 @@ pub fn merge_windows(
             more = true;
             break;
         }
+        let is_closed = row.end_ms.saturating_add(view.window.late_ms) <= watermark_ms;
+        let revision = shares.iter().map(|share| share.revision).sum();
         rows.push(FinishedRow {
             start_ms: row.start_ms,
             end_ms: row.end_ms,
             group: row.group.clone(),
             values: merger.finish(shares).ok_or(MalformedPartials)?,
-            is_final: row.end_ms.saturating_add(view.late_ms) <= watermark_ms,
+            state: match revision {
+                _ if !is_closed => RowState::Early,
+                0 => RowState::Final,
+                _ => RowState::Amended,
+            },
+            revision,
         });
     }
     let last = rows.last();
     let next = last.map(|row| WindowCursor {
         start_ms: row.start_ms,
+        end_ms: row.end_ms,
         group: row.group.clone(),
     });
     Ok(WindowsPage {
@@ -195,9 +229,14 @@ fn column_plans(pipeline: &Pipeline, view: usize) -> Vec<ColumnPlan> {
     view.columns.iter().map(plan).collect()
 }
 
+fn place(row: &WindowRow) -> (i64, i64, &[u8]) {
+    (row.start_ms, row.end_ms, &row.group)
+}
+
 fn cursor(row: &WindowRow) -> WindowCursor {
     WindowCursor {
         start_ms: row.start_ms,
+        end_ms: row.end_ms,
         group: row.group.clone(),
     }
 }

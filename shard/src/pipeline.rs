@@ -18,6 +18,7 @@ mod section;
 mod stream;
 mod test;
 mod view;
+mod window;
 
 use crate::expression::Expression;
 use crate::schema::{FieldType, Schema};
@@ -28,6 +29,7 @@ pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_b
 pub use forecast::{Forecast, ForecastLine};
 pub use problem::Problem;
 pub use test::{Expect, Question, Send, Test};
+pub use window::{After, CalendarUnit, Window, WindowKind, zone_rules_version};
 
 /// A checked pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,7 +241,7 @@ impl Durability {
     }
 }
 
-/// `[view.NAME]`: aggregates per tumbling window and group.
+/// `[view.NAME]`: aggregates per window and group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// Name.
@@ -250,12 +252,8 @@ pub struct View {
     pub filter: Option<usize>,
     /// Columns that it groups by; empty for one group.
     pub group: Vec<usize>,
-    /// Length of a window, in ms.
-    pub size_ms: i64,
-    /// How long behind its end a window takes late events, in ms.
-    pub late_ms: i64,
-    /// How long a closed window stays readable, in ms of event time.
-    pub keep_ms: i64,
+    /// Its windows, and what becomes of late events.
+    pub window: Window,
     /// Columns, in the order of the file.
     pub columns: Vec<Column>,
 }

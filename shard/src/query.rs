@@ -12,7 +12,7 @@ use crate::board::BoardCounters;
 use crate::rank::OrderKey;
 use crate::state::StreamCounters;
 use crate::value::Value;
-use crate::window::ViewCounters;
+use crate::window::{LateEvent, ViewCounters};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -22,6 +22,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub struct WindowCursor {
     /// Start of its window, ms.
     pub start_ms: i64,
+    /// End of its window, ms.
+    pub end_ms: i64,
     /// Bytes of its group.
     pub group: Vec<u8>,
 }
@@ -114,6 +116,8 @@ pub struct WindowRow {
     pub group: Vec<u8>,
     /// One partial per column.
     pub partials: RowPartials,
+    /// Events that amended the row after its window was closed.
+    pub revision: u64,
 }
 
 /// Answer to [`Query::Windows`].
@@ -121,9 +125,9 @@ pub struct WindowRow {
 pub struct WindowsAnswer {
     /// Watermark in effect on this shard, ms.
     pub watermark_ms: i64,
-    /// Rows by start and group.
+    /// Rows by start, end and group.
     pub rows: Vec<WindowRow>,
-    /// Whether the limit cut the answer off.
+    /// Whether the answer was cut off.
     pub more: bool,
 }
 
@@ -145,7 +149,7 @@ pub struct ProducerView {
 }
 
 /// A rejected event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RejectedEvent {
     /// When it was taken in, ns.
     pub stamp_ns: u64,
@@ -157,8 +161,32 @@ pub struct RejectedEvent {
     pub reason: u8,
     /// Index of the field, 255 for the row as a whole.
     pub field: u8,
-    /// Position of its entry in the log.
+    /// The log stream that holds it.
+    pub log_stream: u32,
+    /// Position of its entry in that log stream.
     pub lsn: u64,
+    /// Its place in the entry, from 0.
+    pub index: u32,
+    /// The row as it came.
+    pub row: Vec<u8>,
+}
+
+/// Events that a shard had stored before, as they came: all or some of one batch. They are not
+/// logged, so this is known since the start only, and is no part of the recorded state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DuplicateRun {
+    /// When the batch came, ns.
+    pub stamp_ns: u64,
+    /// Who sent it.
+    pub producer: u128,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Sequence of the first event of the batch.
+    pub first_sequence: u64,
+    /// Sequence of the last one.
+    pub last_sequence: u64,
+    /// How many of them were duplicates.
+    pub duplicates: u32,
 }
 
 /// Counters of every stream, view and board of one shard, by their index in the pipeline.
@@ -204,6 +232,10 @@ pub enum Answer {
     Producer(Option<ProducerView>),
     /// To [`Query::Rejected`], newest first.
     Rejected(Vec<RejectedEvent>),
+    /// To [`Query::Duplicates`], newest first.
+    Duplicates(Vec<DuplicateRun>),
+    /// To [`Query::Late`], newest first.
+    Late(Vec<LateEvent>),
     /// To [`Query::Stats`].
     Stats(Stats),
     /// The query names a board, view or stream that the pipeline does not have.

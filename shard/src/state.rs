@@ -13,6 +13,7 @@
 mod check;
 mod digest;
 mod read;
+mod reject;
 
 use crate::aggregate::Number;
 use crate::board::{BoardState, Origin};
@@ -22,16 +23,13 @@ use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::expression::{Evaluated, Evaluator, Expression};
 use crate::partition::{group_of, key_hash};
 use crate::pipeline::{Pipeline, Stream, View};
-use crate::query::{ProducerView, RejectedEvent};
+use crate::query::{DuplicateRun, ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
 use crate::table::KeyTable;
-use crate::watermark::StreamClock;
+use crate::watermark::{ClockMove, StreamClock, WatermarkMoves};
 use crate::window::{Accepted, ViewState};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Rejected events that are kept per stream.
-pub const REJECTED_KEPT: usize = 256;
 
 /// Which shard this is, and where its groups were before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +71,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 struct StreamState {
     clock: StreamClock,
+    moves: WatermarkMoves,
     keys: KeyTable,
     /// Whether a board needs ids of keys.
     needs_keys: bool,
@@ -80,6 +79,7 @@ struct StreamState {
     key_boards: Vec<usize>,
     foreign_boards: Vec<usize>,
     rejected: VecDeque<RejectedEvent>,
+    duplicates: VecDeque<DuplicateRun>,
     /// Of the computed columns that a view or board needs.
     evaluator: Evaluator,
 }
@@ -140,6 +140,7 @@ impl ShardState {
             let views = pipeline.views.iter().enumerate();
             StreamState {
                 clock: StreamClock::new(&stream.time),
+                moves: WatermarkMoves::default(),
                 keys: KeyTable::of_field(&stream.schema.fields[stream.key]),
                 needs_keys: !of_stream(true).is_empty(),
                 views: views
@@ -149,6 +150,7 @@ impl ShardState {
                 key_boards: of_stream(true),
                 foreign_boards: of_stream(false),
                 rejected: VecDeque::new(),
+                duplicates: VecDeque::new(),
                 evaluator: evaluator(&pipeline, index),
             }
         };
@@ -183,13 +185,6 @@ impl ShardState {
                 stream.schema.canonical_bytes(batch.row(row), stream.key),
             ))
         })
-    }
-
-    /// Counts duplicates that `admit` found. They are not logged, so this is no part of the
-    /// recorded state.
-    pub fn count_duplicates(&mut self, stream: usize, producer: ProducerId, duplicates: u32) {
-        self.counters[stream].duplicates += u64::from(duplicates);
-        self.dedupe.count_duplicates(producer, duplicates);
     }
 
     /// Applies an admitted batch; `lsn` is its entry's position in the log.
@@ -244,7 +239,7 @@ impl ShardState {
                     return Err(EntryError::UnknownStream(entry.stream));
                 }
                 self.last_stamp_ns = self.last_stamp_ns.max(entry.stamp_ns);
-                self.advance(stream, entry.watermark_ms);
+                self.move_watermark(stream, log_stream, entry.watermark_ms, true);
             }
             Entry::Schema(entry) => self.check_stream(entry.stream, entry.schema_id)?,
             Entry::Session(session) => {
@@ -306,9 +301,17 @@ impl ShardState {
     ) {
         let index = usize::from(batch.stream);
         self.last_stamp_ns = self.last_stamp_ns.max(batch.stamp_ns);
-        self.advance(index, batch.watermark_ms);
+        let origin = Origin {
+            stamp_ns: batch.stamp_ns,
+            log_stream: match source {
+                Source::Inherited(log_stream) => log_stream,
+                Source::Live | Source::Replay => self.place.log_stream,
+            },
+            lsn,
+        };
+        let clock_move = self.move_watermark(index, origin.log_stream, batch.watermark_ms, false);
         *outcome = Outcome::default();
-        self.check_rows(source, batch, lsn, outcome);
+        self.check_rows(source, batch, origin, outcome);
         match source {
             Source::Inherited(log_stream) => {
                 let (id, epoch, last) = (batch.producer, batch.epoch, batch.last_sequence());
@@ -328,12 +331,13 @@ impl ShardState {
         self.prefetch_boards(index);
         let schema = &self.pipeline.streams[index].schema;
         self.streams[index].evaluator.evaluate(schema, batch.rows);
-        let log_stream = match source {
-            Source::Inherited(log_stream) => log_stream,
-            Source::Live | Source::Replay => self.place.log_stream,
-        };
-        self.apply_views(batch, log_stream);
-        self.apply_boards(source, batch, log_stream, lsn);
+        let stream = &self.streams[index];
+        let evaluated = stream.evaluator.evaluated();
+        let accepted = accepted(&self.scratch, batch, evaluated, origin, clock_move);
+        for &view in &stream.views {
+            self.views[view].apply(schema, &accepted);
+        }
+        self.apply_boards(source, batch, origin);
     }
 
     /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
@@ -380,28 +384,12 @@ impl ShardState {
         }
     }
 
-    fn apply_views(&mut self, batch: &EventBatch<'_>, log_stream: u32) {
+    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, origin: Origin) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
         let stream = &self.streams[index];
         let evaluated = stream.evaluator.evaluated();
-        let accepted = accepted(&self.scratch, batch, evaluated, log_stream);
-        for &view in &stream.views {
-            self.views[view].apply(schema, &accepted);
-        }
-    }
-
-    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, log_stream: u32, lsn: u64) {
-        let index = usize::from(batch.stream);
-        let schema = &self.pipeline.streams[index].schema;
-        let origin = Origin {
-            stamp_ns: batch.stamp_ns,
-            log_stream,
-            lsn,
-        };
-        let stream = &self.streams[index];
-        let evaluated = stream.evaluator.evaluated();
-        let accepted = accepted(&self.scratch, batch, evaluated, log_stream);
+        let accepted = accepted(&self.scratch, batch, evaluated, origin, ClockMove::NONE);
         for &board in &stream.key_boards {
             if let BoardState::Key(state) = &mut self.boards[board] {
                 state.apply(schema, &accepted, origin);
@@ -427,14 +415,34 @@ impl ShardState {
         self.streams[stream].clock.proposed_ms()
     }
 
-    /// The effect of a recorded watermark.
+    /// The effect of a watermark that the clock moved, recorded in the own log.
     pub fn advance(&mut self, stream: usize, watermark_ms: i64) {
+        self.move_watermark(stream, self.place.log_stream, watermark_ms, true);
+    }
+
+    /// The effect of a recorded watermark. Returns the last move by the clock in its log stream.
+    fn move_watermark(
+        &mut self,
+        stream: usize,
+        log_stream: u32,
+        watermark_ms: i64,
+        by_clock: bool,
+    ) -> ClockMove {
+        let mut older = self.place.older.iter();
+        let layout = older
+            .position(|layout| layout.contains(log_stream))
+            .unwrap_or(self.place.older.len());
         let state = &mut self.streams[stream];
+        let in_effect_ms = state.clock.in_effect_ms();
+        let clock_move = state
+            .moves
+            .note(layout, log_stream, in_effect_ms, watermark_ms, by_clock);
         if state.clock.record(watermark_ms) {
             for &view in &state.views {
                 self.views[view].advance(watermark_ms);
             }
         }
+        clock_move
     }
 
     /// The latest stamp of any entry, ns. Stamps must go on above it, also after a restart.
@@ -465,17 +473,18 @@ fn accepted<'a>(
     scratch: &'a Scratch,
     batch: &EventBatch<'a>,
     computed: &'a Evaluated,
-    log_stream: u32,
+    origin: Origin,
+    clock_move: ClockMove,
 ) -> Accepted<'a> {
     Accepted {
-        stamp_ns: batch.stamp_ns,
-        log_stream,
         rows: batch.rows,
         picks: &scratch.picks,
         times_ms: &scratch.times_ms,
         members: &scratch.members,
         computed,
         watermark_ms: batch.watermark_ms,
+        origin,
+        clock_move,
     }
 }
 

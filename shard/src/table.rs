@@ -174,6 +174,14 @@ impl KeyTable {
         prefetch(self.segments[self.segment_of(hash)].home(hash));
     }
 
+    /// Gives some of a large table's memory back; true once what is left is small. The table is
+    /// of no use from the first call until it is cleared.
+    pub(crate) fn shrink(&mut self, pieces: usize) -> bool {
+        let kept = self.segments.len().saturating_sub(pieces).max(1);
+        self.segments.truncate(kept);
+        self.arena.shrink(pieces) && kept == 1
+    }
+
     /// Forgets all keys, keeping the memory of a small table.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();

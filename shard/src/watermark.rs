@@ -62,3 +62,89 @@ impl StreamClock {
             .max(event_time_ms.saturating_sub(self.disorder_ms));
     }
 }
+
+/// The last move of a watermark that no event made: the clock moved it, because the sources were
+/// idle. Windows that it closed are those whose time was up in `(from, to]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockMove {
+    /// Watermark before, ms.
+    pub from_ms: i64,
+    /// Watermark after, ms.
+    pub to_ms: i64,
+}
+
+impl ClockMove {
+    /// There was none.
+    pub const NONE: ClockMove = ClockMove {
+        from_ms: NO_WATERMARK,
+        to_ms: NO_WATERMARK,
+    };
+}
+
+/// Moves of one stream's watermark in one log stream.
+#[derive(Debug, Clone, Copy)]
+struct LogMoves {
+    log_stream: u32,
+    at_ms: i64,
+    clock: ClockMove,
+}
+
+/// Moves of one stream's watermark, per log stream: replay interleaves the log streams of an older
+/// layout in any way, and what an event is told must not depend on that.
+#[derive(Debug, Clone, Default)]
+pub struct WatermarkMoves {
+    /// The layout whose log streams are followed.
+    layout: usize,
+    /// Where the watermark stood when that layout began, ms.
+    base_ms: Option<i64>,
+    logs: Vec<LogMoves>,
+}
+
+impl WatermarkMoves {
+    /// Takes an entry's watermark over, before it takes effect. `in_effect_ms` is the watermark so
+    /// far over all log streams, `layout` is that of `log_stream`; layouts come one by one. Returns
+    /// the last move by the clock.
+    pub fn note(
+        &mut self,
+        layout: usize,
+        log_stream: u32,
+        in_effect_ms: i64,
+        watermark_ms: i64,
+        by_clock: bool,
+    ) -> ClockMove {
+        if self.layout != layout || self.base_ms.is_none() {
+            self.layout = layout;
+            self.base_ms = Some(in_effect_ms);
+            self.logs.clear();
+        }
+        let known = self
+            .logs
+            .iter()
+            .position(|log| log.log_stream == log_stream);
+        let place = known.unwrap_or_else(|| {
+            self.logs.push(LogMoves {
+                log_stream,
+                at_ms: self.base_ms.unwrap_or(NO_WATERMARK),
+                clock: ClockMove::NONE,
+            });
+            self.logs.len() - 1
+        });
+        let log = &mut self.logs[place];
+        if watermark_ms > log.at_ms {
+            if by_clock {
+                // Moves that follow each other are one.
+                let goes_on = log.clock.to_ms == log.at_ms && log.clock != ClockMove::NONE;
+                log.clock = ClockMove {
+                    from_ms: if goes_on {
+                        log.clock.from_ms
+                    } else {
+                        log.at_ms
+                    },
+                    to_ms: watermark_ms,
+                };
+            }
+            log.at_ms = watermark_ms;
+        }
+        log.clock
+    }
+}

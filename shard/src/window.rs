@@ -1,47 +1,74 @@
-//! One view on one shard: tumbling windows, groups in them, partials of each column.
+//! One view on one shard: windows, groups in them, partials of each column.
 //!
 //! Windows are half-open, `[start, end)`, and found by Euclidean division, so times before the
-//! epoch are no special case. A window is final when the watermark reaches its end plus the allowed
-//! lateness; closing costs nothing, because it is only a comparison. It stays readable until the
-//! watermark is `keep` beyond its end, and once it was closed no event can open it again: lateness
-//! is judged per event and window against the watermark recorded with the batch.
+//! epoch are no special case. They are made of panes ([`grid`]): an event goes into exactly one
+//! pane, however many windows it is in, and panes are merged when a window is read.
+//!
+//! A window is closed when the watermark reaches its end plus the allowed lateness; closing costs
+//! nothing, because it is only a comparison. It stays readable until the watermark is `keep` beyond
+//! its end. Lateness is judged per event and window against the watermark recorded with the batch:
+//! a closed window takes no event, or, if the view says so, is amended until it is dropped. A
+//! dropped window never comes back.
 
+pub mod calendar;
+pub mod grid;
 mod group;
+mod late;
+mod pane;
+mod read;
 
-use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
+use crate::aggregate::{CellStore, ColumnPlan};
+use crate::board::Origin;
 use crate::expression::{ErrorReason, Evaluated};
 use crate::gate::Gate;
-use crate::pipeline::{Stream, View};
-use crate::query::{WindowCursor, WindowRow};
+use crate::pipeline::{After, Stream, View};
 use crate::schema::Schema;
-use crate::table::KeyTable;
 use crate::table::arena::same_bytes;
+use crate::watermark::ClockMove;
+use grid::{Grid, Span};
 use group::{GroupPlan, group_hash};
+use late::{LateLog, pair};
+use pane::PaneKey;
 use std::collections::VecDeque;
 
 pub use group::group_values;
+pub use late::{LateEvent, LateReason};
+pub(crate) use pane::Pane;
 
 /// Group rows of events that are in no window.
 const NO_GROUP: u32 = u32::MAX;
-/// Emptied windows that are kept for reuse.
-const SPARE_WINDOWS_MAX: usize = 4;
+/// Emptied panes that are kept for reuse.
+const SPARE_PANES_MAX: usize = 4;
+/// Rows of dropped windows that are freed at a time, beside twice the events of a batch: more than
+/// a batch can add, and never so many that anyone waits for it.
+const FREE_ROWS: usize = 1_024;
 
 /// What a view counts.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
 )]
 pub struct ViewCounters {
-    /// Events that came after their window was final; they are in no window.
-    pub late: u64,
+    /// Windows that did not take an event because it was late, by [`LateReason::index`]: an event
+    /// counts once for each window that it missed.
+    pub late: [u64; LateReason::COUNT],
+    /// Closed windows that took a late event, once for each event.
+    pub amended: u64,
     /// Windows that still take events.
     pub open_windows: u64,
-    /// Final windows that are still readable.
+    /// Closed windows that are still readable.
     pub closed_windows: u64,
-    /// Groups in all readable windows.
+    /// Groups in all panes of readable windows.
     pub groups: u64,
     /// Events for which an expression of the view was an error, once per expression, by
     /// [`ErrorReason::index`].
     pub errors: [u64; ErrorReason::COUNT],
+}
+
+impl ViewCounters {
+    /// Windows that did not take an event, for any reason.
+    pub fn late_total(&self) -> u64 {
+        self.late.iter().sum()
+    }
 }
 
 /// The accepted rows of a batch.
@@ -59,38 +86,61 @@ pub(crate) struct Accepted<'a> {
     pub(crate) computed: &'a Evaluated,
     /// Watermark recorded with the batch.
     pub(crate) watermark_ms: i64,
-    /// Ingest stamp of the batch.
-    pub(crate) stamp_ns: u64,
-    /// Log stream that holds the batch.
-    pub(crate) log_stream: u32,
+    /// Where the batch stands in the log.
+    pub(crate) origin: Origin,
+    /// The last move of the watermark by the clock, in the log of the batch.
+    pub(crate) clock_move: ClockMove,
 }
 
-#[derive(Debug, Clone)]
-struct Window {
-    start_ms: i64,
-    end_ms: i64,
-    groups: KeyTable,
-    /// Row in the cell store by id in `groups`.
-    group_rows: Vec<u32>,
+/// Where events of one pane go.
+#[derive(Debug, Clone, Copy)]
+struct Entrance {
+    span: Span,
+    /// Place of the pane; `None` if no window takes the events.
+    place: Option<usize>,
+    /// How many windows do not take the events, and how many closed ones are amended.
+    missed: u32,
+    amended: u32,
+}
+
+impl Entrance {
+    /// Leads nowhere, and no time lies in it.
+    const NONE: Entrance = Entrance {
+        span: Span {
+            start_ms: 0,
+            end_ms: 0,
+        },
+        place: None,
+        missed: 0,
+        amended: 0,
+    };
+
+    /// Whether every window over the pane takes the events, none of them closed.
+    #[inline]
+    const fn is_plain(&self) -> bool {
+        self.missed == 0 && self.amended == 0 && self.place.is_some()
+    }
 }
 
 /// State of one view.
 #[derive(Debug, Clone)]
 pub(crate) struct ViewState {
-    size_ms: i64,
+    grid: Grid,
     late_ms: i64,
     keep_ms: i64,
+    after: After,
     group: GroupPlan,
     columns: Vec<ColumnPlan>,
-    /// Ascending by start.
-    windows: VecDeque<Window>,
-    /// How many of the first windows are final.
-    closed: usize,
+    /// Ascending by [`Pane::key`]. The first ones may be expired, waiting to be freed.
+    panes: VecDeque<Pane>,
     store: CellStore,
-    spare: Vec<Window>,
+    spare: Vec<Pane>,
     watermark_ms: i64,
-    late: u64,
+    late: LateLog,
+    amended: u64,
     gate: Gate,
+    /// The pane that was looked up last, where that is dear.
+    span: Span,
     picks: Vec<(u32, u32)>,
     key: Vec<u8>,
 }
@@ -103,17 +153,19 @@ impl ViewState {
         let read = read.filter_map(|column| column.aggregate.field());
         Self {
             gate: Gate::new(stream, view.filter, &view.group, read),
-            size_ms: view.size_ms,
-            late_ms: view.late_ms,
-            keep_ms: view.keep_ms.max(view.late_ms),
+            grid: Grid::new(&view.window.kind),
+            late_ms: view.window.late_ms,
+            keep_ms: view.window.keep_ms.max(view.window.late_ms),
+            after: view.window.after,
             group: GroupPlan::new(stream, &view.group),
             store: CellStore::new(&columns),
             columns,
-            windows: VecDeque::new(),
-            closed: 0,
+            panes: VecDeque::new(),
             spare: Vec::new(),
             watermark_ms: i64::MIN,
-            late: 0,
+            late: LateLog::default(),
+            amended: 0,
+            span: Entrance::NONE.span,
             picks: Vec::new(),
             key: Vec::new(),
         }
@@ -122,11 +174,13 @@ impl ViewState {
     /// Puts the accepted rows of a batch into their windows.
     pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>) {
         if self.gate.is_open() {
-            return self.apply_passed(schema, batch);
+            self.apply_passed(schema, batch);
+        } else {
+            let mut gate = std::mem::take(&mut self.gate);
+            self.apply_passed(schema, &gate.pass(batch));
+            self.gate = gate;
         }
-        let mut gate = std::mem::take(&mut self.gate);
-        self.apply_passed(schema, &gate.pass(batch));
-        self.gate = gate;
+        self.free(2 * batch.picks.len());
     }
 
     fn apply_passed(&mut self, schema: &Schema, batch: &Accepted<'_>) {
@@ -139,199 +193,204 @@ impl ViewState {
     }
 
     /// First pass: which group row each event belongs to. Events of one batch mostly share a
-    /// window, and neighbours often a group, so both are remembered from one to the next.
+    /// pane, and neighbours often a group, so both are remembered from one to the next.
     fn find_groups(&mut self, schema: &Schema, batch: &Accepted<'_>) {
         let mut key_scratch = std::mem::take(&mut self.key);
         self.picks.clear();
-        // An empty range: the first event looks its window up.
-        let (mut start_ms, mut end_ms) = (0, 0);
-        let mut window = None;
+        let mut entrance = Entrance::NONE;
         let mut group_row = NO_GROUP;
         // Hash and id of the last event's group.
         let mut last = (0, 0);
         for (&pick, &time_ms) in batch.picks.iter().zip(batch.times_ms) {
-            if time_ms < start_ms || time_ms >= end_ms {
-                start_ms = time_ms.div_euclid(self.size_ms) * self.size_ms;
-                end_ms = start_ms + self.size_ms;
-                window = self.window_for(start_ms, batch.watermark_ms);
+            if !entrance.span.contains(time_ms) {
+                entrance = self.enter(time_ms, batch.watermark_ms);
                 group_row = NO_GROUP;
             }
-            let Some(place) = window else {
-                self.late += u64::from(self.is_final(end_ms, batch.watermark_ms));
+            if !entrance.is_plain() {
+                self.note_late(schema, &entrance, batch, pick);
+            }
+            let Some(place) = entrance.place else {
                 continue;
             };
             let key = self.group.key(schema, batch, pick, &mut key_scratch);
             let hash = group_hash(key);
-            let groups = &self.windows[place].groups;
+            let groups = &self.panes[place].groups;
             if group_row == NO_GROUP || hash != last.0 || !same_bytes(groups.key(last.1), key) {
                 last = (hash, self.group_id(place, hash, key));
-                group_row = self.windows[place].group_rows[last.1 as usize];
+                group_row = self.panes[place].group_rows[last.1 as usize];
+            }
+            if entrance.amended > 0 {
+                self.panes[place].amending[last.1 as usize] += 1;
             }
             self.picks.push((pick, group_row));
         }
         self.key = key_scratch;
     }
 
+    /// The pane that a time lies in.
     #[inline]
-    fn is_final(&self, end_ms: i64, watermark_ms: i64) -> bool {
-        end_ms.saturating_add(self.late_ms) <= watermark_ms
+    fn pane_at(&mut self, time_ms: i64) -> Span {
+        if !self.grid.is_dear() {
+            return self.grid.pane_at(time_ms);
+        }
+        if !self.span.contains(time_ms) {
+            let behind = self
+                .panes
+                .partition_point(|pane| pane.span.start_ms <= time_ms);
+            let known = behind.checked_sub(1).map(|place| self.panes[place].span);
+            self.span = known
+                .filter(|span| span.contains(time_ms))
+                .unwrap_or_else(|| self.grid.pane_at(time_ms));
+        }
+        self.span
     }
 
-    fn is_expired(&self, end_ms: i64) -> bool {
-        self.watermark_ms.saturating_sub(end_ms) > self.keep_ms
+    /// Where an event of a batch with this watermark goes. A pane is opened if need be, but for an
+    /// event (of an older log, replayed behind a newer one) whose windows have expired since.
+    fn enter(&mut self, time_ms: i64, watermark_ms: i64) -> Entrance {
+        let span = self.pane_at(time_ms);
+        let windows = self.grid.windows_over(span);
+        let closed_by = watermark_ms.saturating_sub(self.late_ms);
+        let closed = self.grid.ended(span, windows, closed_by);
+        let missed = match self.after {
+            After::Drop => closed,
+            After::Amend => self
+                .grid
+                .ended(span, windows, self.expired_by(watermark_ms)),
+        };
+        let last_end_ms = self.grid.window(windows.last(), span).end_ms;
+        let mut place = None;
+        if missed < windows.count && !self.is_expired(last_end_ms) {
+            let key = (span.start_ms, missed, closed);
+            let found = self.panes.partition_point(|pane| pane.key() < key);
+            if self.panes.get(found).is_none_or(|pane| pane.key() != key) {
+                self.open_pane(found, span, key, last_end_ms);
+            }
+            place = Some(found);
+        }
+        Entrance {
+            span,
+            place,
+            missed,
+            amended: closed - missed,
+        }
     }
 
-    /// The place of the window that starts at `start_ms`, opened if need be; `None` if an event
-    /// is late for it, or (replaying an older log behind a newer one) it has expired since.
-    fn window_for(&mut self, start_ms: i64, watermark_ms: i64) -> Option<usize> {
-        let end_ms = start_ms + self.size_ms;
-        if self.is_final(end_ms, watermark_ms) || self.is_expired(end_ms) {
-            return None;
-        }
-        let place = self
-            .windows
-            .partition_point(|window| window.start_ms < start_ms);
-        if self
-            .windows
-            .get(place)
-            .is_none_or(|window| window.start_ms != start_ms)
-        {
-            let mut window = self.spare.pop().unwrap_or_else(|| Window {
-                start_ms,
-                end_ms,
-                groups: KeyTable::fixed(self.group.bytes),
-                group_rows: Vec::new(),
-            });
-            window.start_ms = start_ms;
-            window.end_ms = end_ms;
-            self.windows.insert(place, window);
-            self.closed += usize::from(self.is_final(end_ms, self.watermark_ms));
-        }
-        Some(place)
+    #[cold]
+    fn open_pane(&mut self, place: usize, span: Span, key: PaneKey, last_end_ms: i64) {
+        let spare = self.spare.pop();
+        let mut pane = spare.unwrap_or_else(|| Pane::new(self.group.bytes));
+        pane.span = span;
+        pane.windows = self.grid.windows_over(span);
+        pane.last_end_ms = last_end_ms;
+        (_, pane.missed, pane.closed) = key;
+        self.panes.insert(place, pane);
     }
 
     #[inline]
     fn group_id(&mut self, place: usize, hash: u64, key: &[u8]) -> u32 {
-        let window = &mut self.windows[place];
-        let (id, added) = window.groups.find_or_insert(hash, key);
+        let pane = &mut self.panes[place];
+        let (id, added) = pane.groups.find_or_insert(hash, key);
         if added {
-            window.group_rows.push(self.store.take());
+            pane.group_rows.push(self.store.take());
+            if pane.amends() {
+                pane.amending.push(0);
+            }
         }
         id
+    }
+
+    /// Counts an event for the windows that it missed or amended, and keeps it if it missed any.
+    #[cold]
+    fn note_late(
+        &mut self,
+        schema: &Schema,
+        entrance: &Entrance,
+        batch: &Accepted<'_>,
+        index: u32,
+    ) {
+        self.amended += u64::from(entrance.amended);
+        if entrance.missed == 0 {
+            return;
+        }
+        let (grid, span) = (&self.grid, entrance.span);
+        let windows = grid.windows_over(span);
+        // A window stopped taking events when the watermark was so far behind its end.
+        let (takes_ms, plain) = match self.after {
+            After::Drop => (self.late_ms, LateReason::Late),
+            After::Amend => (self.keep_ms.saturating_add(1), LateReason::Expired),
+        };
+        let stopped = |by_ms: i64| {
+            let stopped = grid.ended(span, windows, by_ms.saturating_sub(takes_ms));
+            stopped.min(entrance.missed)
+        };
+        let by_clock = stopped(batch.clock_move.to_ms) - stopped(batch.clock_move.from_ms);
+        self.late.counts[LateReason::AfterIdle.index()] += u64::from(by_clock);
+        self.late.counts[plain.index()] += u64::from(entrance.missed - by_clock);
+        let last = windows.first + i64::from(entrance.missed) - 1;
+        let event = LateEvent {
+            stamp_ns: batch.origin.stamp_ns,
+            log_stream: batch.origin.log_stream,
+            lsn: batch.origin.lsn,
+            index,
+            reason: if by_clock > 0 {
+                LateReason::AfterIdle
+            } else {
+                plain
+            },
+            windows: entrance.missed,
+            first_ms: pair(grid.window(windows.first, span)),
+            last_ms: pair(grid.window(last, span)),
+            row: Vec::new(),
+        };
+        let at = index as usize * schema.row_len();
+        self.late
+            .keep(event, &batch.rows[at..at + schema.row_len()]);
+    }
+
+    /// Windows that end here or before are no longer kept at this watermark.
+    #[inline]
+    fn expired_by(&self, watermark_ms: i64) -> i64 {
+        watermark_ms.saturating_sub(self.keep_ms).saturating_sub(1)
+    }
+
+    #[inline]
+    fn is_expired(&self, end_ms: i64) -> bool {
+        end_ms <= self.expired_by(self.watermark_ms)
     }
 
     /// Takes a moved watermark over: closes windows and lets expired ones go.
     pub(crate) fn advance(&mut self, watermark_ms: i64) {
         self.watermark_ms = watermark_ms;
-        while self
-            .windows
-            .get(self.closed)
-            .is_some_and(|w| self.is_final(w.end_ms, watermark_ms))
+        self.free(FREE_ROWS);
+    }
+
+    /// Frees at most so many rows of expired panes, and as many panes as that allows.
+    fn free(&mut self, mut rows: usize) {
+        let expired_by = self.expired_by(self.watermark_ms);
+        while rows > 0
+            && let Some(pane) = self.panes.front_mut()
+            && pane.last_end_ms <= expired_by
         {
-            self.closed += 1;
-        }
-        while self
-            .windows
-            .front()
-            .is_some_and(|window| self.is_expired(window.end_ms))
-        {
-            let mut window = self
-                .windows
-                .pop_front()
-                .expect("invariant: there is a front");
-            self.closed = self.closed.saturating_sub(1);
-            for group_row in window.group_rows.drain(..) {
-                self.store.give_back(group_row);
+            if !pane.free(&mut self.store, &mut rows) {
+                return;
             }
-            if self.spare.len() < SPARE_WINDOWS_MAX {
-                window.groups.clear();
-                self.spare.push(window);
+            rows = rows.saturating_sub(1);
+            let empty = self.panes.pop_front();
+            if self.spare.len() < SPARE_PANES_MAX {
+                self.spare.extend(empty);
             }
         }
     }
 
+    /// Whether a later watermark would close a window.
     pub(crate) fn has_open_windows(&self) -> bool {
-        self.closed < self.windows.len()
-    }
-
-    pub(crate) fn counters(&self) -> ViewCounters {
-        ViewCounters {
-            late: self.late,
-            open_windows: (self.windows.len() - self.closed) as u64,
-            closed_windows: self.closed as u64,
-            groups: self
-                .windows
-                .iter()
-                .map(|window| window.groups.len() as u64)
-                .sum(),
-            errors: self.gate.errors(),
-        }
-    }
-
-    /// Rows of the windows that start in `[from_ms, to_ms)`, by start and group bytes, at most
-    /// `limit` behind `after`, and no more once their blocks have `block_words_max` words; true if
-    /// there are more.
-    pub(crate) fn rows(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        after: Option<&WindowCursor>,
-        limit: usize,
-        block_words_max: usize,
-    ) -> (Vec<WindowRow>, bool) {
-        let (mut out, mut block_words) = (Vec::new(), 0);
-        let from_ms = after.map_or(from_ms, |after| after.start_ms.max(from_ms));
-        let first = self
-            .windows
-            .partition_point(|window| window.start_ms < from_ms);
-        for window in self
-            .windows
-            .range(first..)
-            .take_while(|window| window.start_ms < to_ms)
-        {
-            let seen = after.filter(|after| after.start_ms == window.start_ms);
-            let mut ids: Vec<u32> = (0..window.groups.len() as u32)
-                .filter(|&id| seen.is_none_or(|after| window.groups.key(id) > &after.group[..]))
-                .collect();
-            let wanted = limit - out.len();
-            if ids.len() > wanted {
-                if wanted == 0 {
-                    return (out, true);
-                }
-                ids.select_nth_unstable_by_key(wanted - 1, |&id| window.groups.key(id));
-            }
-            let more = ids.len() > wanted;
-            ids.truncate(wanted);
-            ids.sort_unstable_by_key(|&id| window.groups.key(id));
-            for id in ids {
-                if block_words >= block_words_max {
-                    return (out, true);
-                }
-                let row = self.window_row(window, id);
-                block_words += row.partials.blocks.len();
-                out.push(row);
-            }
-            if more {
-                return (out, true);
-            }
-        }
-        (out, false)
-    }
-
-    fn window_row(&self, window: &Window, id: u32) -> WindowRow {
-        let mut partials = RowPartials::default();
-        self.store
-            .export(window.group_rows[id as usize], &mut partials);
-        WindowRow {
-            start_ms: window.start_ms,
-            end_ms: window.end_ms,
-            group: window.groups.key(id).to_vec(),
-            partials,
-        }
-    }
-
-    /// Appends words that are equal for rows of equal sets of events.
-    pub(crate) fn canonical(&self, row: &WindowRow, out: &mut Vec<u64>) {
-        row.partials.canonical(&self.columns, out);
+        let closed_by = self.watermark_ms.saturating_sub(self.late_ms);
+        self.panes
+            .back()
+            .is_some_and(|pane| pane.last_end_ms > closed_by)
     }
 }
+
+#[cfg(test)]
+mod tests;

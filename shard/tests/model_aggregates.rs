@@ -10,7 +10,9 @@ use model::generate::{Datum, Event, pipeline, stream};
 use model::random::Random;
 use model::world::{START_MS, World};
 use ringmill_shard::merge::{ColumnValue, MalformedPartials, merge_windows};
-use ringmill_shard::pipeline::{Aggregate, Column, Pipeline, TimeRule, View};
+use ringmill_shard::pipeline::{
+    After, Aggregate, Column, Pipeline, TimeRule, View, Window, WindowKind,
+};
 use ringmill_shard::query::{Answer, Query, Scalar, WindowsAnswer};
 use ringmill_shard::schema::FieldType;
 
@@ -46,9 +48,12 @@ fn store(group: &[usize], columns: &[Aggregate]) -> Pipeline {
         stream: 0,
         filter: None,
         group: group.to_vec(),
-        size_ms: 60_000,
-        late_ms: 0,
-        keep_ms: 600_000,
+        window: Window {
+            kind: WindowKind::Tumbling { size_ms: 60_000 },
+            late_ms: 0,
+            keep_ms: 600_000,
+            after: After::Drop,
+        },
         columns: columns.iter().map(column).collect(),
     };
     pipeline(vec![stream("s", KEY, time, &fields)], vec![view], vec![])

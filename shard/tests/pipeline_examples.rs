@@ -4,7 +4,8 @@
 
 use ringmill_shard::ndjson::{parse_line, row_to_json};
 use ringmill_shard::pipeline::{
-    Aggregate, Durability, Pipeline, Problem, Score, ScoreRule, TimeRule,
+    After, Aggregate, CalendarUnit, Durability, Pipeline, Problem, Score, ScoreRule, TimeRule,
+    Window, WindowKind,
 };
 
 fn load(name: &str) -> Pipeline {
@@ -39,8 +40,13 @@ fn treasure_hunt() {
     let view = &pipeline.views[pipeline.view("by_region").unwrap()];
     assert_eq!(view.group, [stream.schema.field("region").unwrap()]);
     assert_eq!(
-        (view.size_ms, view.late_ms, view.keep_ms),
-        (10_000, 0, 3_600_000)
+        view.window,
+        Window {
+            kind: WindowKind::Tumbling { size_ms: 10_000 },
+            late_ms: 0,
+            keep_ms: 3_600_000,
+            after: After::Drop,
+        }
     );
     let columns: Vec<_> = view
         .columns
@@ -129,9 +135,22 @@ fn quantile(q_ppm: u32, within_ppm: u32) -> Aggregate {
     }
 }
 
+fn hopping(size_ms: i64, hop_ms: i64) -> WindowKind {
+    WindowKind::Hopping { size_ms, hop_ms }
+}
+
+fn cumulative(size_ms: i64, step_ms: i64) -> WindowKind {
+    WindowKind::Cumulative { size_ms, step_ms }
+}
+
+fn calendar(unit: CalendarUnit, zone: &str) -> WindowKind {
+    let zone = zone.to_owned();
+    WindowKind::Calendar { unit, zone }
+}
+
 #[test]
 fn digests_cover_every_setting() {
-    let changes: [fn(&mut Pipeline); 26] = [
+    let changes: [fn(&mut Pipeline); 35] = [
         |p| p.streams[0].name = "other".into(),
         |p| p.streams[0].key = 2,
         |p| p.streams[0].time.field = 2,
@@ -142,9 +161,18 @@ fn digests_cover_every_setting() {
         |p| p.streams[0].durability = Durability::Interval { ms: 1 },
         |p| p.views[0].name = "other".into(),
         |p| p.views[0].group = vec![6],
-        |p| p.views[0].size_ms = 1,
-        |p| p.views[0].late_ms = 1,
-        |p| p.views[0].keep_ms = 1,
+        |p| p.views[0].window.kind = WindowKind::Tumbling { size_ms: 1 },
+        |p| p.views[0].window.kind = hopping(2, 1),
+        |p| p.views[0].window.kind = hopping(2, 2),
+        |p| p.views[0].window.kind = hopping(4, 2),
+        |p| p.views[0].window.kind = cumulative(2, 1),
+        |p| p.views[0].window.kind = cumulative(4, 2),
+        |p| p.views[0].window.kind = calendar(CalendarUnit::Day, "UTC"),
+        |p| p.views[0].window.kind = calendar(CalendarUnit::Week, "UTC"),
+        |p| p.views[0].window.kind = calendar(CalendarUnit::Day, "Europe/Berlin"),
+        |p| p.views[0].window.late_ms = 1,
+        |p| p.views[0].window.keep_ms = 1,
+        |p| p.views[0].window.after = After::Amend,
         |p| p.views[0].columns[0].name = "other".into(),
         |p| p.views[0].columns[1].aggregate = Aggregate::Max(3),
         |p| p.views[0].columns[1].aggregate = Aggregate::Top { field: 3, k: 1 },

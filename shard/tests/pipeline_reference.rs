@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ringmill_shard::limits;
-use ringmill_shard::pipeline::{Pipeline, duration_text, keys};
+use ringmill_shard::pipeline::{CalendarUnit, Pipeline, duration_text, keys};
 use ringmill_shard::schema::FieldType;
 
 const DOC: &str = include_str!("../../docs/formats/pipeline.md");
@@ -89,9 +89,29 @@ fn defaults_are_those_of_the_code() {
             "kind",
             quoted(keys::WINDOW_KIND),
         ),
+        ("### `[view.NAME.window]`", "zone", quoted(keys::ZONE)),
+        ("### `[view.NAME.window]`", "after", quoted(keys::AFTER)),
         ("## `[board.NAME]`", "ties", quoted(keys::TIES)),
     ] {
         assert_eq!(default(heading, key), expected, "{heading} {key}");
+    }
+}
+
+#[test]
+fn kinds_of_windows_are_those_of_the_code() {
+    let rows = table("### `[view.NAME.window]`", "kind");
+    let shown: Vec<_> = rows.iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(shown, keys::WINDOW_KINDS.map(quoted));
+    let key_rows = table("### `[view.NAME.window]`", "key");
+    let content = |key: &str| {
+        let row = key_rows.iter().find(|row| row[0] == quoted(key));
+        row.unwrap()[2]
+    };
+    for unit in CalendarUnit::ALL {
+        assert!(content("unit").contains(&quoted(unit.name())));
+    }
+    for after in keys::AFTERS {
+        assert!(content("after").contains(&quoted(after)));
     }
 }
 
@@ -192,6 +212,7 @@ fn limits_are_those_of_the_code() {
         format!("1 to {} of them", limits::COLUMNS_MAX),
         format!("At most {} windows", limits::WINDOWS_MAX),
         format!("up to k values, 1 to {}", limits::TOP_VALUES_MAX),
+        format!("at most\n{} of them", limits::WINDOW_PANES_MAX),
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),
     ] {
         assert!(DOC.contains(&needed), "`{needed}` is missing");

@@ -97,9 +97,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
             rows: batch.rows,
         };
         match self.state.admit(&whole) {
-            Admission::All => self.store_new(&whole, 0),
+            Admission::All => self.store_new(&whole, &whole),
             Admission::Skip(duplicates) => {
-                self.store_new(&without_first(&whole, duplicates), duplicates as u32)
+                self.store_new(&without_first(&whole, duplicates), &whole)
             }
             Admission::Duplicate => Stored::Done(self.all_duplicate(&whole)),
             Admission::Keep(rows) => self.store_picked(&whole, &rows),
@@ -110,8 +110,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     fn all_duplicate(&mut self, batch: &EventBatch<'_>) -> Done {
         self.metrics
             .add(Counter::EventsDuplicate, u64::from(batch.count));
-        self.state
-            .count_duplicates(usize::from(batch.stream), batch.producer, batch.count);
+        self.state.count_duplicates(batch, batch.count);
         Done {
             lsn: self.appended(),
             accepted: 0,
@@ -121,7 +120,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
-    fn store_new(&mut self, batch: &EventBatch<'_>, duplicates: u32) -> Stored {
+    /// Logs and applies the new rows of the batch `whole`.
+    fn store_new(&mut self, batch: &EventBatch<'_>, whole: &EventBatch<'_>) -> Stored {
+        let duplicates = whole.count - batch.count;
         let header = batch.header_bytes();
         let offsets = batch.offsets.unwrap_or(&[]);
         let pad = &OFFSET_PAD[..offsets.len() % 8];
@@ -133,9 +134,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         self.last_stamp_ns = batch.stamp_ns;
         self.state.apply(batch, lsn, &mut self.outcome);
         if duplicates > 0 {
-            let stream = usize::from(batch.stream);
-            self.state
-                .count_duplicates(stream, batch.producer, duplicates);
+            self.state.count_duplicates(whole, duplicates);
         }
         self.note_applied(usize::from(batch.stream));
         let outcome = &self.outcome;
@@ -174,7 +173,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             rows: &rows,
             ..*batch
         };
-        let stored = self.store_new(&kept, batch.count - picked.len() as u32);
+        let stored = self.store_new(&kept, batch);
         self.scratch = rows;
         stored
     }

@@ -102,6 +102,15 @@ pub(super) fn column_value(column: &ColumnValue) -> Value {
     }
 }
 
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    bytes
+        .iter()
+        .for_each(|byte| text.push_str(&format!("{byte:02x}")));
+    text
+}
+
 /// A watermark; null while there is none.
 pub(super) fn watermark(watermark_ms: i64) -> Value {
     if watermark_ms == i64::MIN {

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use ringmill_shard::pipeline::{Board, Computed, Pipeline, ScoreRule, Stream, View};
+use ringmill_shard::pipeline::{
+    Board, Computed, Pipeline, ScoreRule, Stream, View, Window, WindowKind, zone_rules_version,
+};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -150,14 +152,29 @@ fn describe_view(view: &View, stream: &Stream) -> Value {
         "from": stream.name,
         "where": view.filter.map(name),
         "group": view.group.iter().map(|field| name(*field)).collect::<Vec<_>>(),
-        "window": {
-            "kind": "tumbling",
-            "size_ms": view.size_ms,
-            "late_ms": view.late_ms,
-            "keep_ms": view.keep_ms,
-        },
+        "window": describe_window(&view.window),
         "columns": view.columns.iter().map(column).collect::<Vec<_>>(),
     })
+}
+
+fn describe_window(window: &Window) -> Value {
+    let mut shown = match &window.kind {
+        WindowKind::Tumbling { size_ms } => json!({ "size_ms": size_ms }),
+        WindowKind::Hopping { size_ms, hop_ms } => json!({ "size_ms": size_ms, "hop_ms": hop_ms }),
+        WindowKind::Cumulative { size_ms, step_ms } => {
+            json!({ "size_ms": size_ms, "step_ms": step_ms })
+        }
+        WindowKind::Calendar { unit, zone } => json!({
+            "unit": unit.name(),
+            "zone": zone,
+            "zone_rules": zone_rules_version(),
+        }),
+    };
+    shown["kind"] = window.kind.name().into();
+    shown["late_ms"] = window.late_ms.into();
+    shown["keep_ms"] = window.keep_ms.into();
+    shown["after"] = window.after.name().into();
+    shown
 }
 
 fn describe_board(board: &Board, stream: &Stream) -> Value {

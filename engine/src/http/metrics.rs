@@ -18,6 +18,7 @@ use crate::metrics::{CoreSnapshot, Counter, CounterKind};
 use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::query::Stats;
 use ringmill_shard::reject::RejectReason;
+use ringmill_shard::window::LateReason;
 
 /// Smallest bound is 2^10 ns, about 1 microsecond.
 const BOUND_BITS_MIN: u32 = 10;
@@ -228,13 +229,24 @@ fn write_events(text: &mut Text, app: &App, stats: &ShardStats) {
 fn write_views(text: &mut Text, app: &App, stats: &ShardStats) {
     let views: Vec<&str> = app.pipeline.views.iter().map(|view| &*view.name).collect();
     let label = ("view", &*views);
+    let name = "ringmill_view_late_total";
+    text.head(name, "counter", "Windows that events came too late for");
+    for (shard, stats) in stats {
+        let core = shard.to_string();
+        for (view, counters) in views.iter().zip(&stats.counters.views) {
+            for reason in LateReason::ALL {
+                let labels = [("core", &*core), ("view", view), ("reason", reason.name())];
+                text.sample(name, &labels, counters.late[reason.index()]);
+            }
+        }
+    }
     let head = (
-        "ringmill_view_late_total",
+        "ringmill_view_amended_total",
         "counter",
-        "Events too late for their window",
+        "Closed windows that late events changed",
     );
     write_each(text, head, stats, label, |s, i| {
-        s.counters.views[i].late.into()
+        s.counters.views[i].amended.into()
     });
     let head = (
         "ringmill_view_windows_open",
@@ -255,7 +267,7 @@ fn write_views(text: &mut Text, app: &App, stats: &ShardStats) {
     let head = (
         "ringmill_view_groups",
         "gauge",
-        "Groups in all readable windows",
+        "Groups in all panes of readable windows",
     );
     write_each(text, head, stats, label, |s, i| {
         s.counters.views[i].groups.into()

@@ -7,9 +7,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use ringmill_shard::entry::ProducerId;
 use ringmill_shard::expression::ErrorReason;
-use ringmill_shard::query::{Answer, ProducerView, Query, RejectedEvent, Stats};
+use ringmill_shard::query::{Answer, ProducerView, Query, Stats};
 use ringmill_shard::reject::RejectReason;
-use ringmill_shard::schema::Schema;
 use ringmill_shard::state::StreamCounters;
 use ringmill_shard::wire::check_producer_name;
 use serde_json::{Map, Value, json};
@@ -20,11 +19,6 @@ use super::params::Params;
 use super::problem::Problem;
 use super::{App, lookup, path, reply};
 use crate::control::Replies;
-
-/// Rejected events of an answer without `n`.
-const REJECTED_DEFAULT: usize = 20;
-/// Rejected events that a shard keeps.
-const REJECTED_MAX: usize = 256;
 
 /// The figures of every live shard.
 pub(super) async fn ask_stats(app: &App) -> Result<Replies<Stats>, Problem> {
@@ -131,7 +125,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Value {
     names.map(|name| Value::from(name.as_str())).collect()
 }
 
-fn find(app: &App, name: &str) -> Result<usize, Problem> {
+pub(super) fn find(app: &App, name: &str) -> Result<usize, Problem> {
     lookup(
         "stream",
         name,
@@ -145,61 +139,6 @@ fn add(total: &mut StreamCounters, shard: &StreamCounters) {
     for (total, shard) in total.rejected.iter_mut().zip(&shard.rejected) {
         *total += shard;
     }
-}
-
-pub(super) async fn get_rejected(
-    State(app): State<Arc<App>>,
-    name: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let index = find(&app, &path(name)?)?;
-    let mut params = Params::read(&uri)?;
-    let n = params.take_count("n", REJECTED_DEFAULT, 1, REJECTED_MAX)?;
-    let numbers_as_text = params.numbers_as_text;
-    params.finish()?;
-    let query = Query::Rejected {
-        stream: index as u16,
-        n: n as u32,
-    };
-    let answers = ask_all(&app, &query, |answer| match answer {
-        Answer::Rejected(rejected) => Some(rejected),
-        _ => None,
-    })
-    .await?;
-    let of_shard = |(shard, events): (usize, Vec<RejectedEvent>)| {
-        events.into_iter().map(move |event| (shard, event))
-    };
-    let mut events: Vec<_> = answers.replies.into_iter().flat_map(of_shard).collect();
-    // Newest first; the shard and its log decide where clocks agree.
-    events.sort_by_key(|(shard, event)| {
-        std::cmp::Reverse((event.stamp_ns, *shard, event.lsn, event.sequence))
-    });
-    events.truncate(n);
-    let stream = &app.pipeline.streams[index];
-    let rows: Vec<Value> = events
-        .iter()
-        .map(|(shard, event)| rejected_json(&stream.schema, *shard, event))
-        .collect();
-    let mut body = json!({
-        "stream": stream.name,
-        "rows": rows,
-        "kept_per_shard": REJECTED_MAX,
-        "shards": app.cores.shards(),
-    });
-    missing(&mut body, &answers.missing);
-    Ok(reply(body, numbers_as_text))
-}
-
-fn rejected_json(schema: &Schema, shard: usize, event: &RejectedEvent) -> Value {
-    json!({
-        "reason": RejectReason::from_code(event.reason).map(|reason| reason.name()),
-        "field": schema.fields.get(usize::from(event.field)).map(|field| &field.name),
-        "producer_id": format!("{:032x}", event.producer),
-        "sequence": event.sequence,
-        "stamp_ns": event.stamp_ns,
-        "shard": shard,
-        "lsn": event.lsn,
-    })
 }
 
 pub(super) async fn get_producer(

@@ -6,7 +6,7 @@ use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::Uri;
 use axum::response::Response;
 use ringmill_shard::limits::{TIME_MS_MAX, TIME_MS_MIN, TOP_MAX};
-use ringmill_shard::merge::{WindowsPage, merge_windows};
+use ringmill_shard::merge::{RowState, WindowsPage, merge_windows};
 use ringmill_shard::pipeline::{Pipeline, Stream, View};
 use ringmill_shard::query::{Answer, Query, WindowCursor};
 use ringmill_shard::schema::FieldType;
@@ -14,9 +14,10 @@ use ringmill_shard::value::Value;
 use ringmill_shard::window::group_values;
 use serde_json::{Map, json};
 
-use super::answers::{ask_all, column_value, missing, watermark};
+use super::answers::{ask_all, column_value, hex, missing, watermark};
 use super::params::Params;
 use super::problem::Problem;
+use super::streams::ask_stats;
 use super::{App, lookup, path, reply};
 
 /// Rows of an answer without `limit`.
@@ -27,7 +28,7 @@ const PICK_ROWS: usize = TOP_MAX;
 const ROUNDS_MAX: usize = 8;
 
 /// Parameters of the route itself; a group field of such a name cannot be picked by.
-const RESERVED: [&str; 5] = ["from", "to", "limit", "after", "numbers"];
+const RESERVED: [&str; 6] = ["from", "to", "limit", "after", "state", "numbers"];
 
 /// What is asked of a view.
 struct Ask<'a> {
@@ -35,6 +36,8 @@ struct Ask<'a> {
     to_ms: i64,
     limit: usize,
     after: Option<WindowCursor>,
+    /// The state that rows must have.
+    state: Option<RowState>,
     /// Position among the group fields, and the text that the value must have.
     picks: Vec<(usize, FieldType, &'a str)>,
 }
@@ -49,9 +52,12 @@ pub(super) async fn get_view(
     let view = &app.pipeline.views[index];
     let mut params = Params::read(&uri)?;
     let texts = take_picks(&app.pipeline, view, &mut params)?;
-    let ask = read_ask(&app.pipeline, view, &mut params, &texts)?;
+    let mut ask = read_ask(&app.pipeline, view, &mut params, &texts)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
+    if ask.state == Some(RowState::Early) {
+        skip_closed(&app, view, &mut ask).await?;
+    }
     let body = collect(&app, index, ask).await?;
     Ok(reply(body, numbers_as_text))
 }
@@ -108,8 +114,37 @@ fn read_ask<'a>(
         to_ms,
         limit,
         after,
+        state: take_state(params)?,
         picks,
     })
+}
+
+fn take_state(params: &mut Params) -> Result<Option<RowState>, Problem> {
+    let Some(text) = params.take("state")? else {
+        return Ok(None);
+    };
+    let known = RowState::ALL.into_iter().find(|state| state.name() == text);
+    known.map(Some).ok_or_else(|| {
+        let detail = format!("`state` is `early`, `final` or `amended`, not `{text}`");
+        Problem::bad_parameter("state", detail)
+    })
+}
+
+/// Begins behind all windows that are closed already: there may be very many of them. Watermarks
+/// only grow, so none of these is early when the rows are read.
+async fn skip_closed(app: &App, view: &View, ask: &mut Ask<'_>) -> Result<(), Problem> {
+    let stats = ask_stats(app).await?;
+    let of_shard = stats.replies.iter();
+    let least = of_shard
+        .map(|(_, shard)| shard.watermarks_ms[view.stream])
+        .min();
+    if let Some(watermark_ms) = least
+        && stats.missing.is_empty()
+    {
+        let behind_ms = view.window.late_ms + view.window.kind.longest_ms();
+        ask.from_ms = ask.from_ms.max(watermark_ms.saturating_sub(behind_ms));
+    }
+    Ok(())
 }
 
 fn take_time(params: &mut Params, name: &str, default: i64) -> Result<i64, Problem> {
@@ -130,7 +165,7 @@ async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json
     let mut rows = Vec::new();
     for round in 1.. {
         let room = ask.limit - rows.len();
-        let limit = if ask.picks.is_empty() {
+        let limit = if ask.picks.is_empty() && ask.state.is_none() {
             room
         } else {
             PICK_ROWS
@@ -156,7 +191,10 @@ async fn collect(app: &App, index: usize, mut ask: Ask<'_>) -> Result<serde_json
         let mut page = merge_windows(&app.pipeline, index, windows, limit)
             .map_err(|error| Problem::internal(error.to_string()))?;
         // A failed shard may hold events of any window.
-        page.rows.iter_mut().for_each(|row| row.is_final &= whole);
+        if !whole {
+            let rows = page.rows.iter_mut();
+            rows.for_each(|row| row.state = RowState::Early);
+        }
         let next = pick(&app.pipeline, index, &ask, &page, &mut rows)?;
         if next.is_none() || rows.len() >= ask.limit || round == ROUNDS_MAX {
             let mut body = json!({
@@ -192,7 +230,8 @@ fn pick(
         let picked = |(position, kind, text): &(usize, FieldType, &str)| {
             Value::parse_text(*kind, text).is_ok_and(|wanted| wanted == group[*position])
         };
-        if !ask.picks.iter().all(picked) {
+        let is_asked = ask.state.is_none_or(|state| state == row.state);
+        if !is_asked || !ask.picks.iter().all(picked) {
             continue;
         }
         let mut object = Map::new();
@@ -204,11 +243,13 @@ fn pick(
         }
         object.insert("start_ms".to_owned(), row.start_ms.into());
         object.insert("end_ms".to_owned(), row.end_ms.into());
-        object.insert("final".to_owned(), row.is_final.into());
+        object.insert("state".to_owned(), row.state.name().into());
+        object.insert("revision".to_owned(), row.revision.into());
         rows.push(object.into());
         if rows.len() == ask.limit && nth + 1 < page.rows.len() {
             return Ok(Some(WindowCursor {
                 start_ms: row.start_ms,
+                end_ms: row.end_ms,
                 group: row.group.clone(),
             }));
         }
@@ -216,19 +257,20 @@ fn pick(
     Ok(page.next.clone())
 }
 
-/// `START.GROUP` with the group in hexadecimal.
+/// `START.END.GROUP` with the group in hexadecimal.
 fn write_cursor(cursor: &WindowCursor) -> String {
-    let mut text = format!("{}.", cursor.start_ms);
-    cursor
-        .group
-        .iter()
-        .for_each(|byte| text.push_str(&format!("{byte:02x}")));
-    text
+    format!(
+        "{}.{}.{}",
+        cursor.start_ms,
+        cursor.end_ms,
+        hex(&cursor.group)
+    )
 }
 
 fn read_cursor(text: &str) -> Option<WindowCursor> {
-    let (start, hex) = text.split_once('.')?;
-    let start_ms = start.parse().ok()?;
+    let (start, rest) = text.split_once('.')?;
+    let (end, hex) = rest.split_once('.')?;
+    let (start_ms, end_ms) = (start.parse().ok()?, end.parse().ok()?);
     if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -237,7 +279,11 @@ fn read_cursor(text: &str) -> Option<WindowCursor> {
         .step_by(2)
         .map(byte)
         .collect::<Option<Vec<u8>>>()?;
-    Some(WindowCursor { start_ms, group })
+    Some(WindowCursor {
+        start_ms,
+        end_ms,
+        group,
+    })
 }
 
 #[cfg(test)]
@@ -248,18 +294,32 @@ mod tests {
     fn cursors_read_back_and_anything_else_is_refused() {
         let cursor = WindowCursor {
             start_ms: -60_000,
+            end_ms: -1,
             group: vec![0, 255, 16],
         };
-        assert_eq!(write_cursor(&cursor), "-60000.00ff10");
-        assert_eq!(read_cursor("-60000.00ff10"), Some(cursor));
+        assert_eq!(write_cursor(&cursor), "-60000.-1.00ff10");
+        assert_eq!(read_cursor("-60000.-1.00ff10"), Some(cursor));
         assert_eq!(
-            read_cursor("5."),
+            read_cursor("5.7."),
             Some(WindowCursor {
                 start_ms: 5,
+                end_ms: 7,
                 group: Vec::new()
             })
         );
-        for bad in ["", ".", "5", "x.00", "5.0", "5.0g", "5.+1", "5.\u{e9}"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "5",
+            "5.7",
+            "x.7.00",
+            "5.x.00",
+            "5.7.0",
+            "5.7.0g",
+            "5.7.+1",
+            "5.7.\u{e9}",
+        ] {
             assert_eq!(read_cursor(bad), None, "{bad}");
         }
     }

@@ -264,9 +264,9 @@ impl Core {
             Admission::Keep(_) => panic!("a store of its own shards inherits nothing"),
             Admission::Fenced { .. } => ack.status = AckStatus::Fenced,
         }
-        let stream = usize::from(header.stream);
-        self.state
-            .count_duplicates(stream, batch.producer, ack.duplicates);
+        if ack.duplicates > 0 {
+            self.state.count_duplicates(&batch, ack.duplicates);
+        }
         ack
     }
 

@@ -17,7 +17,7 @@ use ringmill_storage::verify::read_dir;
 use super::book::Book;
 use super::cover::{Cover, Point};
 use super::model::generate::Datum;
-use super::model::oracle::{Oracle, Recorded, Row, ViewTruth};
+use super::model::oracle::{ClockRun, Oracle, Recorded, Row};
 
 /// An event as it stands in a log.
 #[derive(Clone)]
@@ -57,8 +57,8 @@ impl Contents {
         for log_stream in 0..layout.newest().streams().end {
             let dir = layout.dir_of(log_stream);
             let mut error = None;
-            let report = read_dir(disk, &dir, &mut |_, kind, entry| {
-                let taken = contents.take(log_stream, (kind, entry), pipeline, book);
+            let report = read_dir(disk, &dir, &mut |lsn, kind, entry| {
+                let taken = contents.take((log_stream, lsn), (kind, entry), pipeline, book);
                 if let Err(text) = taken {
                     error.get_or_insert(text);
                 }
@@ -74,7 +74,7 @@ impl Contents {
 
     fn take(
         &mut self,
-        log_stream: u32,
+        (log_stream, lsn): (u32, u64),
         (kind, entry): (u32, &[u8]),
         pipeline: &Pipeline,
         book: &Book,
@@ -116,7 +116,10 @@ impl Contents {
                                 log_stream,
                                 index: index as u32,
                             },
+                            lsn,
                             watermark_ms: batch.watermark_ms,
+                            // Why an event is late is not looked at here.
+                            idle: ClockRun::NONE,
                             future_limit_ms: limit,
                         },
                     });
@@ -294,50 +297,20 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
     let pipeline = oracle.pipeline;
     let counters = state.counters();
     for (index, view) in pipeline.views.iter().enumerate() {
-        let ViewTruth {
-            late,
-            errors,
-            rows: mut expected,
-        } = oracle.view(view);
-        check(counters.views[index].errors == errors, || {
-            let found = counters.views[index].errors;
+        let truth = oracle.view(view);
+        cover.add(Point::WindowLate, truth.late_total());
+        let counters = &counters.views[index];
+        check(counters.errors == truth.errors, || {
+            let (found, errors) = (counters.errors, truth.errors);
             format!("view {index}: errors {found:?}, {errors:?} by the log")
         })?;
-        cover.add(Point::WindowLate, late);
-        check(counters.views[index].late == late, || {
-            format!(
-                "view {index}: {} late, {late} by the log",
-                counters.views[index].late
-            )
+        let counted = (counters.late_total(), counters.amended);
+        let late = (truth.late_total(), truth.amended);
+        check(counted == late, || {
+            format!("view {index}: {counted:?} late and amended, {late:?} by the log")
         })?;
-        let query = Query::Windows {
-            view: index as u16,
-            from_ms: i64::MIN,
-            to_ms: i64::MAX,
-            limit: 10_000,
-            after: None,
-        };
-        let Answer::Windows(answer) = state.query(&query) else {
-            panic!("an answer of windows")
-        };
-        let page = merge_windows(pipeline, index, vec![answer], 10_000)
-            .map_err(|error| format!("view {index}: {error}"))?;
-        let stream = &pipeline.streams[view.stream];
-        let mut actual: Vec<Row> = page
-            .rows
-            .into_iter()
-            .map(|row| Row {
-                start_ms: row.start_ms,
-                end_ms: row.end_ms,
-                group: group_values(view, stream, &row.group)
-                    .expect("a group")
-                    .into_iter()
-                    .map(Datum::of)
-                    .collect(),
-                values: row.values,
-                is_final: row.is_final,
-            })
-            .collect();
+        let mut expected = truth.rows;
+        let mut actual = window_rows(state, pipeline, index)?;
         expected.sort_by_key(by_group);
         actual.sort_by_key(by_group);
         check(actual == expected, || {
@@ -352,8 +325,44 @@ fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
     Ok(())
 }
 
-fn by_group<V>(row: &Row<V>) -> (i64, String) {
-    (row.start_ms, format!("{:?}", row.group))
+fn by_group<V>(row: &Row<V>) -> (i64, i64, String) {
+    (row.start_ms, row.end_ms, format!("{:?}", row.group))
+}
+
+/// All rows of a view on one shard, page by page.
+fn window_rows(state: &ShardState, pipeline: &Pipeline, index: usize) -> Result<Vec<Row>, String> {
+    let view = &pipeline.views[index];
+    let stream = &pipeline.streams[view.stream];
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let query = Query::Windows {
+            view: index as u16,
+            from_ms: i64::MIN,
+            to_ms: i64::MAX,
+            limit: 10_000,
+            after: after.take(),
+        };
+        let Answer::Windows(answer) = state.query(&query) else {
+            panic!("an answer of windows")
+        };
+        let page = merge_windows(pipeline, index, vec![answer], 10_000)
+            .map_err(|error| format!("view {index}: {error}"))?;
+        rows.extend(page.rows.into_iter().map(|row| {
+            let group = group_values(view, stream, &row.group).expect("a group");
+            Row {
+                start_ms: row.start_ms,
+                end_ms: row.end_ms,
+                group: group.into_iter().map(Datum::of).collect(),
+                values: row.values,
+                state: row.state,
+                revision: row.revision,
+            }
+        }));
+        after = page.next;
+        if after.is_none() {
+            return Ok(rows);
+        }
+    }
 }
 
 fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Result<(), String> {

@@ -13,5 +13,9 @@ pub(crate) mod grow;
 pub(crate) mod oracle;
 #[path = "../../../shard/tests/model/random.rs"]
 pub(crate) mod random;
+#[path = "../../../shard/tests/model/rows.rs"]
+pub(crate) mod rows;
 #[path = "../../../shard/tests/model/tree.rs"]
 pub(crate) mod tree;
+#[path = "../../../shard/tests/model/windows.rs"]
+pub(crate) mod windows;

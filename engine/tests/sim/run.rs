@@ -364,7 +364,8 @@ impl Run<'_> {
                     view: 0,
                     from_ms: i64::MIN,
                     to_ms: i64::MAX,
-                    limit: 1_000,
+                    // Rows with sketches are large, and lanes are small here.
+                    limit: 200,
                     after: None,
                 },
             };

@@ -52,8 +52,24 @@ pub(super) struct ViewInfo {
     /// Expression that picks its events.
     #[serde(default, rename = "where")]
     pub(super) filter: Option<String>,
+    /// Its windows.
+    pub(super) window: WindowInfo,
     /// Columns.
     pub(super) columns: Vec<ColumnInfo>,
+}
+
+/// Windows of a view.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WindowInfo {
+    /// Their kind.
+    pub(super) kind: String,
+}
+
+impl WindowInfo {
+    /// Whether an event may be in more than one window.
+    pub(super) fn may_overlap(&self) -> bool {
+        !matches!(self.kind.as_str(), "tumbling" | "calendar")
+    }
 }
 
 /// A column of a view.

@@ -124,6 +124,13 @@ impl Model {
                     .push(format!("view {}: it has no count() column", view.view));
                 continue;
             };
+            if view.window.may_overlap() {
+                findings.skipped.push(format!(
+                    "view {}: an event is in several windows",
+                    view.view
+                ));
+                continue;
+            }
             let total = client.column_total(&view.view, &column.name)?;
             let late = client.late(&view.view)?.unwrap_or_default();
             if total + late > accepted {

@@ -127,6 +127,12 @@ impl CellStore {
         u32::try_from(group).expect("invariant: groups in memory are fewer than 2^32")
     }
 
+    /// Rows that there are, taken or not.
+    #[cfg(test)]
+    pub(crate) fn rows_made(&self) -> usize {
+        self.cells.len() / self.columns()
+    }
+
     pub(crate) fn give_back(&mut self, group: u32) {
         let first = group as usize * self.columns();
         for (column, slab) in self.slabs.iter_mut().enumerate() {
@@ -183,8 +189,10 @@ impl CellStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::Origin;
     use crate::expression::Evaluated;
     use crate::pipeline::{Aggregate, Pipeline};
+    use crate::watermark::ClockMove;
     use crate::window::Accepted;
 
     const PIPELINE: &str = r#"
@@ -237,8 +245,12 @@ mod tests {
             picks: &[],
             times_ms: &[],
             watermark_ms: 0,
-            stamp_ns: 1,
-            log_stream: 0,
+            origin: Origin {
+                stamp_ns: 1,
+                log_stream: 0,
+                lsn: 1,
+            },
+            clock_move: ClockMove::NONE,
         };
         let mut store = CellStore::new(&columns);
         let (mut blocks, mut first) = (None, RowPartials::default());

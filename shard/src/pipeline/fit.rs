@@ -83,16 +83,14 @@ fn describe_view(view: &View, of: &Stream, line: &mut impl FnMut(String)) {
         stream,
         filter,
         group,
-        size_ms,
-        late_ms,
-        keep_ms,
+        window,
         columns,
     } = view;
     let group: Vec<String> = group.iter().map(|field| column_text(of, *field)).collect();
     let group = group.join(", ");
     line(format!("view {name} stream {stream} group [{group}]"));
     describe_filter(of, *filter, line);
-    line(format!("size {size_ms} late {late_ms} keep {keep_ms}"));
+    line(window.description());
     columns
         .iter()
         .for_each(|column| line(describe_column(column, of)));

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::aggregate::ColumnPlan;
-use crate::limits::SHARDS_MAX;
+use crate::limits::{SHARDS_MAX, SIDE_EVENTS_MAX};
 use crate::pipeline::{Board, Column, Pipeline, ScoreRule, Stream, View};
 use crate::schema::FieldType;
 
@@ -27,6 +27,8 @@ const GROUP_BYTES: u64 = 4;
 const WINDOW_BYTES: u64 = 512;
 /// A group key names its fields by length and bytes.
 const GROUP_FIELD_BYTES: u64 = 2;
+/// A late or rejected event beside its row: position, reason, bounds of windows.
+const SIDE_EVENT_BYTES: u64 = 112;
 /// A producer: name hash, epoch, sequence, counters.
 const PRODUCER_BYTES: u64 = 96;
 /// Producers that are assumed.
@@ -105,6 +107,13 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
             item_bytes,
         });
     }
+    for stream in &pipeline.streams {
+        lines.push(ForecastLine {
+            name: format!("latest rejected events of stream {}", stream.name),
+            items: SIDE_EVENTS_MAX as u64,
+            item_bytes: SIDE_EVENT_BYTES + u64::from(stream.schema.row_bytes),
+        });
+    }
     for view in &pipeline.views {
         lines.extend(view_lines(pipeline, view, keys));
     }
@@ -152,27 +161,37 @@ fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> Vec<ForecastLine> 
     } else {
         keys.min(GROUPS_ASSUMED)
     };
-    // One window is open at the newest event, and the oldest one is only partly in reach.
-    let reach_ms = view.keep_ms + view.late_ms + stream.time.disorder_ms;
-    let windows = (reach_ms / view.size_ms) as u64 + 2;
+    // A pane goes when the last window over it does. One is open at the newest event, and the
+    // oldest one is only partly in reach.
+    let window = &view.window;
+    let pane_ms = window.kind.pane_ms();
+    let over_ms = window.kind.lengths_ms().0 - pane_ms;
+    let reach_ms = over_ms + window.keep_ms.max(window.late_ms) + stream.time.disorder_ms;
+    let panes = (reach_ms / pane_ms) as u64 + 2;
+    let what = if over_ms > 0 { "panes" } else { "windows" };
     let cells_bytes = CELL_BYTES * view.columns.len() as u64;
     let mut lines = vec![
         ForecastLine {
-            name: format!("windows of view {}", view.name),
-            items: windows,
+            name: format!("{what} of view {}", view.name),
+            items: panes,
             item_bytes: WINDOW_BYTES,
         },
         ForecastLine {
-            name: format!("groups of view {} in {windows} windows", view.name),
-            items: groups.saturating_mul(windows),
+            name: format!("groups of view {} in {panes} {what}", view.name),
+            items: groups.saturating_mul(panes),
             item_bytes: TABLE_SLOT_BYTES + GROUP_BYTES + group_bytes + cells_bytes,
+        },
+        ForecastLine {
+            name: format!("latest late events of view {}", view.name),
+            items: SIDE_EVENTS_MAX as u64,
+            item_bytes: SIDE_EVENT_BYTES + u64::from(stream.schema.row_bytes),
         },
     ];
     let item_bytes = block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED);
     if item_bytes > 0 {
         lines.push(ForecastLine {
             name: format!("sketches of view {}, per group", view.name),
-            items: groups.saturating_mul(windows),
+            items: groups.saturating_mul(panes),
             item_bytes,
         });
     }
@@ -194,6 +213,7 @@ fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
         format!("{keys} keys per stream, and as many members per board"),
         format!("{GROUPS_ASSUMED} groups per window where a view does not group by the key"),
         "every window from `keep` to the newest event holds every group".to_owned(),
+        "no late event opens a pane of its own".to_owned(),
         format!("{PRODUCERS} producers"),
         format!(
             "one shard; each further one (at most {SHARDS_MAX}) holds partial groups of its own"

@@ -13,7 +13,9 @@ pub const FIELD: [&str; 3] = ["id", "type", "optional"];
 /// In `[view.NAME]`.
 pub const VIEW: [&str; 5] = ["from", "where", "group", "window", "columns"];
 /// In `[view.NAME.window]`.
-pub const WINDOW: [&str; 4] = ["kind", "size", "late", "keep"];
+pub const WINDOW: [&str; 9] = [
+    "kind", "size", "hop", "step", "unit", "zone", "late", "keep", "after",
+];
 /// In `[board.NAME]`.
 pub const BOARD: [&str; 5] = ["from", "where", "member", "score", "ties"];
 /// In `[[test]]`.
@@ -37,8 +39,16 @@ pub const IDLE_MS_DEFAULT: i64 = 5_000;
 pub const LATE_MS_DEFAULT: i64 = 0;
 /// `keep`, in ms.
 pub const KEEP_MS_DEFAULT: i64 = 86_400_000;
-/// `kind` of a window, and the only one.
+/// `kind` of a window.
 pub const WINDOW_KIND: &str = "tumbling";
+/// All kinds of windows.
+pub const WINDOW_KINDS: [&str; 4] = ["tumbling", "hopping", "cumulative", "calendar"];
+/// `zone`.
+pub const ZONE: &str = "UTC";
+/// `after`.
+pub const AFTER: &str = "drop";
+/// What `after` may be.
+pub const AFTERS: [&str; 2] = ["drop", "amend"];
 /// `ties`, and the only rule.
 pub const TIES: &str = "first-to-reach";
 /// A flush interval beyond an hour is a slip.

@@ -4,21 +4,16 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX, WINDOWS_MAX};
+use crate::limits::{COLUMNS_MAX, GROUP_FIELDS_MAX, NAME_BYTES_MAX};
 use crate::pipeline::aggregate::read_aggregate;
 use crate::pipeline::computed::read_where;
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Column, View, keys, suggest};
+use crate::pipeline::window::read_window;
+use crate::pipeline::{Column, View, keys};
 use crate::schema::is_identifier;
-
-struct Window {
-    size_ms: i64,
-    late_ms: i64,
-    keep_ms: i64,
-}
 
 pub(super) fn read_view(
     report: &mut Report<'_>,
@@ -36,20 +31,13 @@ pub(super) fn read_view(
     let group = read_group(report, &section, draft.as_deref(), &group_texts);
     let window = read_window(report, &section, name, draft.as_deref());
     let columns = read_columns(report, &section, name, draft, &group_texts)?;
-    let Window {
-        size_ms,
-        late_ms,
-        keep_ms,
-    } = window?;
-    let group = group?;
+    let (window, group) = (window?, group?);
     Some(View {
         name: name.to_owned(),
         stream: stream?,
         filter: filter?,
         group,
-        size_ms,
-        late_ms,
-        keep_ms,
+        window,
         columns,
     })
 }
@@ -81,57 +69,6 @@ fn read_group(
         report.add(texts[0].span.clone(), message);
     }
     Some(fields)
-}
-
-fn read_window(
-    report: &mut Report<'_>,
-    view: &Section<'_, '_>,
-    name: &str,
-    draft: Option<&StreamDraft>,
-) -> Option<Window> {
-    view.require(report, "window")?;
-    let (span, table) = view.table(report, "window")?;
-    let path = format!("[view.{name}.window]");
-    let section = Section::open(report, path, span.clone(), table, &keys::WINDOW);
-    if let Some(kind) = section.text(report, "kind")
-        && kind.text != keys::WINDOW_KIND
-    {
-        let message = format!("{}: unknown kind `{}`", section.path, kind.text);
-        report.push(
-            kind.span,
-            message,
-            suggest::hint(kind.text, [keys::WINDOW_KIND]),
-        );
-    }
-    section.require(report, "size")?;
-    let size_ms = section.duration_ms(report, "size", 1, 0);
-    let late_ms = section.duration_ms(report, "late", 0, keys::LATE_MS_DEFAULT);
-    let keep_ms = section.duration_ms(report, "keep", 0, keys::KEEP_MS_DEFAULT);
-    if size_ms == 0 {
-        return None;
-    }
-    // Open windows reach from the watermark back by `late` and forth to the newest event, which is
-    // `disorder` ahead of it.
-    let disorder_ms = draft
-        .and_then(|draft| draft.time)
-        .map_or(0, |time| time.disorder_ms);
-    let windows = (late_ms + keep_ms + disorder_ms) / size_ms;
-    if windows > WINDOWS_MAX {
-        report.add_hint(
-            span,
-            format!(
-                "{}: {windows} windows at once; at most {WINDOWS_MAX} are possible",
-                section.path
-            ),
-            "shorten `keep` or lengthen `size`".to_owned(),
-        );
-        return None;
-    }
-    Some(Window {
-        size_ms,
-        late_ms,
-        keep_ms,
-    })
 }
 
 fn read_columns(

@@ -67,7 +67,21 @@ pub enum Query {
     Rejected {
         /// Stream.
         stream: u16,
-        /// How many; 256 are kept.
+        /// How many, at most `SIDE_EVENTS_MAX`.
+        n: u32,
+    },
+    /// The latest batches of a stream with events that had been stored before.
+    Duplicates {
+        /// Stream.
+        stream: u16,
+        /// How many, at most `SIDE_EVENTS_MAX`.
+        n: u32,
+    },
+    /// The latest events that windows of a view did not take.
+    Late {
+        /// View.
+        view: u16,
+        /// How many, at most `SIDE_EVENTS_MAX`.
         n: u32,
     },
     /// Everything that metrics show.

@@ -6,6 +6,7 @@
 
 use super::ShardState;
 use crate::board::BoardState;
+use crate::window::{LateEvent, Pane, ViewState};
 use xxhash_rust::xxh3::Xxh3;
 
 struct Digest(Xxh3);
@@ -47,7 +48,10 @@ impl ShardState {
                 for number in [event.stamp_ns, event.sequence, event.lsn] {
                     digest.number(number);
                 }
+                digest.number(u64::from(event.log_stream));
+                digest.number(u64::from(event.index));
                 digest.bytes(&[event.reason, event.field]);
+                digest.bytes(&event.row);
             }
         }
     }
@@ -66,10 +70,12 @@ impl ShardState {
     fn digest_views(&self, digest: &mut Digest) {
         for view in &self.views {
             let counters = view.counters();
+            counters.late.iter().for_each(|&count| digest.number(count));
             for number in [
-                counters.late,
+                counters.amended,
                 counters.open_windows,
                 counters.closed_windows,
+                counters.groups,
             ] {
                 digest.number(number);
             }
@@ -77,16 +83,11 @@ impl ShardState {
                 .errors
                 .iter()
                 .for_each(|&count| digest.number(count));
-            let (rows, _) = view.rows(i64::MIN, i64::MAX, None, usize::MAX, usize::MAX);
-            digest.number(rows.len() as u64);
-            let mut words = Vec::new();
-            for row in rows {
-                digest.number(row.start_ms.cast_unsigned());
-                digest.bytes(&row.group);
-                words.clear();
-                view.canonical(&row, &mut words);
-                digest.number(words.len() as u64);
-                words.iter().for_each(|&word| digest.number(word));
+            for pane in view.readable_panes() {
+                digest_pane(digest, view, pane);
+            }
+            for event in view.late_events() {
+                digest_late(digest, event);
             }
         }
     }
@@ -132,4 +133,33 @@ impl ShardState {
             }
         }
     }
+}
+
+fn digest_pane(digest: &mut Digest, view: &ViewState, pane: &Pane) {
+    let (start_ms, missed, closed) = pane.key();
+    digest.number(start_ms.cast_unsigned());
+    digest.number(u64::from(missed));
+    digest.number(u64::from(closed));
+    digest.number(pane.groups().len() as u64);
+    view.each_group(pane, |group, amending, words| {
+        digest.bytes(group);
+        digest.number(amending);
+        digest.number(words.len() as u64);
+        words.iter().for_each(|&word| digest.number(word));
+    });
+}
+
+fn digest_late(digest: &mut Digest, event: &LateEvent) {
+    for number in [event.stamp_ns, event.lsn] {
+        digest.number(number);
+    }
+    for number in [event.log_stream, event.index, event.windows] {
+        digest.number(u64::from(number));
+    }
+    digest.number(event.reason.index() as u64);
+    for (start_ms, end_ms) in [event.first_ms, event.last_ms] {
+        digest.number(start_ms.cast_unsigned());
+        digest.number(end_ms.cast_unsigned());
+    }
+    digest.bytes(&event.row);
 }

@@ -70,7 +70,17 @@ impl ShardState {
             Query::Rejected { stream, n } => {
                 let stream = self.streams.get(usize::from(*stream))?;
                 let newest = stream.rejected.iter().rev().take(bounded(*n));
-                Answer::Rejected(newest.copied().collect())
+                Answer::Rejected(newest.cloned().collect())
+            }
+            Query::Duplicates { stream, n } => {
+                let stream = self.streams.get(usize::from(*stream))?;
+                let newest = stream.duplicates.iter().rev().take(bounded(*n));
+                Answer::Duplicates(newest.copied().collect())
+            }
+            Query::Late { view, n } => {
+                let view = self.views.get(usize::from(*view))?;
+                let newest = view.late_events().take(bounded(*n));
+                Answer::Late(newest.cloned().collect())
             }
             Query::Stats => Answer::Stats(self.stats()),
         })

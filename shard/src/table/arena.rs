@@ -79,6 +79,14 @@ impl KeyArena {
         }
     }
 
+    /// Gives at most so many chunks back; true once at most one is left. The table is of no use
+    /// until it is cleared.
+    pub(crate) fn shrink(&mut self, chunks: usize) -> bool {
+        let kept = self.chunks.len().saturating_sub(chunks).max(1);
+        self.chunks.truncate(kept);
+        kept == 1
+    }
+
     pub(crate) fn clear(&mut self) {
         self.chunks.truncate(1);
         if let Some(first) = self.chunks.first_mut() {

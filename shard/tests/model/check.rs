@@ -1,13 +1,17 @@
 //! Compares merged answers of all shards with the oracle.
 
 use super::generate::Datum;
-use super::oracle::{Errors, Oracle, Place, Row, ViewTruth};
+use super::oracle::{Errors, Oracle, Place, Row};
+use super::rows::{Missed, ViewTruth};
 use super::world::World;
-use ringmill_shard::merge::{merge_neighbours, merge_tops, merge_windows};
+use ringmill_shard::limits::SIDE_EVENTS_MAX;
+use ringmill_shard::merge::{RowState, merge_neighbours, merge_tops, merge_windows};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
 use ringmill_shard::query::{Answer, BoardRow, Query, WindowCursor};
-use ringmill_shard::rank::OrderKey;
-use ringmill_shard::window::group_values;
+use ringmill_shard::rank::{OrderKey, Tie};
+use ringmill_shard::window::{LateReason, group_values};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     fn ask(&self, query: &Query) -> Vec<Answer> {
@@ -95,7 +99,8 @@ impl World {
                     end_ms: row.end_ms,
                     group: group.into_iter().map(Datum::of).collect(),
                     values: row.values,
-                    is_final: row.is_final,
+                    state: row.state,
+                    revision: row.revision,
                 });
             }
             after = page.next;
@@ -206,31 +211,90 @@ impl World {
 
     fn check_view(&self, oracle: &Oracle<'_>, view: usize) {
         let note = format!("{} view {view} {:?}", self.note, self.pipeline.views[view]);
-        let ViewTruth {
-            late,
-            errors,
-            rows: mut expected,
-        } = oracle.view(&self.pipeline.views[view]);
-        let counted: u64 = self
-            .shards
-            .iter()
-            .map(|shard| shard.counters().views[view].late)
-            .sum();
-        assert_eq!(counted, late, "{note}");
-        let counted = self
+        let truth = oracle.view(&self.pipeline.views[view]);
+        let (mut late, mut amended) = ([0; LateReason::COUNT], 0);
+        for shard in &self.shards {
+            let counters = shard.counters().views[view];
+            amended += counters.amended;
+            late.iter_mut()
+                .zip(counters.late)
+                .for_each(|(sum, count)| *sum += count);
+        }
+        assert_eq!((late, amended), (truth.late, truth.amended), "{note}");
+        let errors = self
             .shards
             .iter()
             .map(|shard| shard.counters().views[view].errors);
-        assert_eq!(counted.fold(Errors::default(), add), errors, "{note}");
+        assert_eq!(errors.fold(Errors::default(), add), truth.errors, "{note}");
+        self.check_late(&truth, view, &note);
+        if let [shard] = &self.shards[..] {
+            let of = |open: bool| {
+                let rows = truth.rows.iter();
+                let rows = rows.filter(|row| (row.state == RowState::Early) == open);
+                rows.map(|row| (row.start_ms, row.end_ms))
+                    .collect::<BTreeSet<_>>()
+                    .len() as u64
+            };
+            let counters = shard.counters().views[view];
+            let counted = (counters.open_windows, counters.closed_windows);
+            assert_eq!(counted, (of(true), of(false)), "{note}");
+            let waits = shard.has_open_windows(self.pipeline.views[view].stream);
+            assert!(waits || counters.open_windows == 0, "{note}");
+        }
+        let mut expected = truth.rows;
         expected.sort_by_key(by_group);
         for limit in [10_000, 3, 1] {
             if limit < 10 && expected.len() > 300 {
                 continue;
             }
             let mut actual = self.windows(view, limit);
-            assert!(actual.is_sorted_by_key(|row| row.start_ms), "{note}");
+            let by_window = |row: &Row| (row.start_ms, row.end_ms);
+            assert!(actual.is_sorted_by_key(by_window), "{note}");
             actual.sort_by_key(by_group);
             assert_eq!(actual, expected, "{note} limit {limit}");
+        }
+    }
+
+    /// The late events of all shards, the latest of each.
+    fn check_late(&self, truth: &ViewTruth, view: usize, note: &str) {
+        let mut actual = Vec::new();
+        for shard in &self.shards {
+            let query = Query::Late {
+                view: view as u16,
+                n: SIDE_EVENTS_MAX as u32,
+            };
+            let Answer::Late(events) = shard.query(&query) else {
+                panic!("not late events");
+            };
+            assert!(events.is_sorted_by_key(|event| {
+                Reverse((event.stamp_ns, event.log_stream, event.index))
+            }));
+            actual.extend(events);
+        }
+        // With so few a shard none had to go.
+        if truth.missed.len() <= SIDE_EVENTS_MAX {
+            assert_eq!(actual.len(), truth.missed.len(), "{note}");
+        }
+        let mut left: BTreeMap<Tie, &Missed> = truth.missed.iter().map(|m| (m.tie, m)).collect();
+        for event in actual {
+            let tie = Tie {
+                stamp_ns: event.stamp_ns,
+                log_stream: event.log_stream,
+                index: event.index,
+            };
+            let missed = left.remove(&tie);
+            let missed = missed.unwrap_or_else(|| panic!("{note}: {event:?} is not late"));
+            let last = missed.windows.len() - 1;
+            assert_eq!(
+                (event.reason, event.lsn, event.windows as usize, &event.row),
+                (missed.reason, missed.lsn, last + 1, &missed.row),
+                "{note}"
+            );
+            assert_eq!(
+                (event.first_ms, event.last_ms),
+                (missed.windows[0], missed.windows[last]),
+                "{note}"
+            );
         }
     }
 }
@@ -242,8 +306,8 @@ fn add(mut sum: Errors, errors: Errors) -> Errors {
     sum
 }
 
-fn by_group<V>(row: &Row<V>) -> (i64, String) {
-    (row.start_ms, format!("{:?}", row.group))
+fn by_group<V>(row: &Row<V>) -> (i64, i64, String) {
+    (row.start_ms, row.end_ms, format!("{:?}", row.group))
 }
 
 type Triple = (

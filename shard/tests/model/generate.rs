@@ -3,8 +3,8 @@
 use super::computed::Growing;
 use super::random::Random;
 use ringmill_shard::pipeline::{
-    Aggregate, Board, Column, Durability, EngineSection, Pipeline, Score, ScoreRule, Stream,
-    TimeRule, View,
+    After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
+    ScoreRule, Stream, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
@@ -202,10 +202,49 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         stream,
         filter,
         group,
-        size_ms: *random.pick(&[7, 100, 1_000, 60_000]),
+        window: random_window(random),
+        columns: columns.into_iter().enumerate().map(name).collect(),
+    }
+}
+
+fn random_window(random: &mut Random) -> Window {
+    let kind = match random.below(6) {
+        0 | 1 => WindowKind::Tumbling {
+            size_ms: *random.pick(&[7, 100, 1_000, 60_000]),
+        },
+        2 | 3 => {
+            // Hops that divide the size, that do not, and that are the size.
+            let lengths = [
+                (100, 50),
+                (100, 30),
+                (7, 3),
+                (1_000, 250),
+                (600, 600),
+                (90, 1),
+            ];
+            let (size_ms, hop_ms) = *random.pick(&lengths);
+            WindowKind::Hopping { size_ms, hop_ms }
+        }
+        4 => {
+            let (size_ms, step_ms) = *random.pick(&[(100, 50), (21, 7), (60_000, 10_000), (9, 9)]);
+            WindowKind::Cumulative { size_ms, step_ms }
+        }
+        _ => WindowKind::Calendar {
+            unit: *random.pick(&CalendarUnit::ALL),
+            zone: (*random.pick(&[
+                "UTC",
+                "Europe/Berlin",
+                "Asia/Kolkata",
+                "Australia/Lord_Howe",
+            ]))
+            .to_owned(),
+        },
+    };
+    Window {
+        kind,
         late_ms: *random.pick(&[0, 0, 30, 500]),
         keep_ms: *random.pick(&[0, 200, 5_000, 86_400_000]),
-        columns: columns.into_iter().enumerate().map(name).collect(),
+        after: *random.pick(&[After::Drop, After::Amend]),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
 
 use super::computed::{columns, trees_of};
-use super::expected::{Expected, expect, floats};
+use super::expected::{Expected, floats};
 use super::generate::{Datum, Event};
 use super::tree::Outcome;
 use ringmill_shard::expression::ErrorReason;
-use ringmill_shard::merge::ColumnValue;
-use ringmill_shard::pipeline::{Board, Pipeline, ScoreRule, View};
+use ringmill_shard::merge::{ColumnValue, RowState};
+use ringmill_shard::pipeline::{Board, Pipeline, ScoreRule};
 use ringmill_shard::query::Scalar;
 use ringmill_shard::rank::Tie;
 use ringmill_shard::reject::RejectReason;
@@ -19,14 +19,18 @@ pub(crate) struct Recorded {
     pub(crate) stream: usize,
     pub(crate) event: Event,
     pub(crate) tie: Tie,
+    /// Position of its entry in the log.
+    pub(crate) lsn: u64,
     /// Watermark recorded with its batch, ms.
     pub(crate) watermark_ms: i64,
+    /// The last time before it that the clock moved the watermark in its log.
+    pub(crate) idle: ClockRun,
     /// The latest event time that its batch admits, ms.
     pub(crate) future_limit_ms: i64,
 }
 
 impl Recorded {
-    fn time_ms(&self, pipeline: &Pipeline) -> i64 {
+    pub(crate) fn time_ms(&self, pipeline: &Pipeline) -> i64 {
         match self.event.data[pipeline.streams[self.stream].time.field] {
             Datum::Time(time_ms) => time_ms,
             _ => panic!("the time field holds a time"),
@@ -38,6 +42,50 @@ impl Recorded {
         self.event
             .bad
             .or(future.then_some(RejectReason::FutureTime))
+    }
+}
+
+/// Moves of a watermark by the clock without an event in between: from where to where, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClockRun {
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+}
+
+impl ClockRun {
+    /// There was none.
+    pub(crate) const NONE: ClockRun = ClockRun {
+        from_ms: i64::MIN,
+        to_ms: i64::MIN,
+    };
+
+    /// The last run of a log: watermarks in its order, and whether the clock set them. `base_ms` is
+    /// the watermark before the log began.
+    pub(crate) fn last(base_ms: i64, entries: impl Iterator<Item = (i64, bool)>) -> Self {
+        let mut run = None;
+        let mut at_ms = base_ms;
+        for (watermark_ms, by_clock) in entries {
+            if watermark_ms <= at_ms {
+                continue;
+            }
+            run = match run {
+                Some(Self { from_ms, to_ms }) if by_clock && to_ms == at_ms => Some(Self {
+                    from_ms,
+                    to_ms: watermark_ms,
+                }),
+                _ if by_clock => Some(Self {
+                    from_ms: at_ms,
+                    to_ms: watermark_ms,
+                }),
+                run => run,
+            };
+            at_ms = watermark_ms;
+        }
+        run.unwrap_or(Self::NONE)
+    }
+
+    pub(crate) fn covers(&self, time_ms: i64) -> bool {
+        self.from_ms < time_ms && time_ms <= self.to_ms
     }
 }
 
@@ -56,13 +104,14 @@ pub(crate) struct Row<V = ColumnValue> {
     pub(crate) end_ms: i64,
     pub(crate) group: Vec<Datum>,
     pub(crate) values: Vec<V>,
-    pub(crate) is_final: bool,
+    pub(crate) state: RowState,
+    pub(crate) revision: u64,
 }
 
 impl PartialEq<Row<Expected>> for Row {
     fn eq(&self, expected: &Row<Expected>) -> bool {
-        (self.start_ms, self.end_ms, self.is_final)
-            == (expected.start_ms, expected.end_ms, expected.is_final)
+        (self.start_ms, self.end_ms) == (expected.start_ms, expected.end_ms)
+            && (self.state, self.revision) == (expected.state, expected.revision)
             && self.group == expected.group
             && self.values == expected.values
     }
@@ -71,16 +120,8 @@ impl PartialEq<Row<Expected>> for Row {
 /// Errors of expressions by reason.
 pub(crate) type Errors = [u64; ErrorReason::COUNT];
 
-/// What a view shows and counts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ViewTruth {
-    pub(crate) late: u64,
-    pub(crate) errors: Errors,
-    /// Rows by start and then in no order.
-    pub(crate) rows: Vec<Row<Expected>>,
-}
-
 /// An event with all columns of its stream.
+#[derive(Clone, Copy)]
 pub(crate) struct Full<'a> {
     pub(crate) recorded: &'a Recorded,
     pub(crate) columns: &'a [Outcome],
@@ -88,7 +129,7 @@ pub(crate) struct Full<'a> {
 
 impl Full<'_> {
     /// The value of a column that is no error.
-    fn value(&self, column: usize) -> &Datum {
+    pub(crate) fn value(&self, column: usize) -> &Datum {
         self.columns[column].as_ref().expect("no error")
     }
 }
@@ -169,7 +210,7 @@ impl<'a> Oracle<'a> {
 
     /// The accepted events of a stream for which `filter` is true and no `required` column is an
     /// error. Errors are counted: of the filter, and once per column of the events it lets through.
-    fn passed(
+    pub(crate) fn passed(
         &self,
         stream: usize,
         filter: Option<usize>,
@@ -202,54 +243,6 @@ impl<'a> Oracle<'a> {
             }
         }
         (errors, passed)
-    }
-
-    /// What a view shows and counts.
-    pub(crate) fn view(&self, view: &View) -> ViewTruth {
-        let arguments = view.columns.iter();
-        let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
-        let (errors, events) = self.passed(view.stream, view.filter, &view.group, &arguments);
-        let mut late = 0;
-        let mut groups: BTreeMap<(i64, Vec<String>), Vec<Full<'_>>> = BTreeMap::new();
-        for event in events {
-            let time_ms = event.recorded.time_ms(self.pipeline);
-            let start_ms =
-                (i128::from(time_ms)).div_euclid(i128::from(view.size_ms)) as i64 * view.size_ms;
-            let end_ms = start_ms + view.size_ms;
-            let watermark_ms = event.recorded.watermark_ms;
-            if watermark_ms != i64::MIN && end_ms + view.late_ms <= watermark_ms {
-                late += 1;
-                continue;
-            }
-            let labels = view.group.iter().map(|&f| event.value(f).label()).collect();
-            groups.entry((start_ms, labels)).or_default().push(event);
-        }
-        let watermark_ms = self.watermarks_ms[view.stream];
-        let mut rows = Vec::new();
-        for ((start_ms, _), events) in groups {
-            let end_ms = start_ms + view.size_ms;
-            let age = i128::from(watermark_ms) - i128::from(end_ms);
-            if watermark_ms != i64::MIN && age > i128::from(view.keep_ms.max(view.late_ms)) {
-                continue;
-            }
-            let time_field = self.pipeline.streams[view.stream].time.field;
-            let values = view
-                .columns
-                .iter()
-                .map(|column| expect(column.aggregate, time_field, &events));
-            rows.push(Row {
-                start_ms,
-                end_ms,
-                group: view
-                    .group
-                    .iter()
-                    .map(|&f| events[0].value(f).clone())
-                    .collect(),
-                values: values.collect(),
-                is_final: end_ms + view.late_ms <= watermark_ms,
-            });
-        }
-        ViewTruth { late, errors, rows }
     }
 
     /// Errors of the expressions of a board.

@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Calls `with` with the batch of these events.
-    fn batch<T>(
+    pub(crate) fn batch<T>(
         &self,
         producer: usize,
         stream: usize,
@@ -245,8 +245,7 @@ impl World {
             self.note
         );
         let duplicates = (indexes.len() - new.len()) as u32;
-        self.duplicates += u64::from(duplicates);
-        self.shards[shard].count_duplicates(stream, producer_id(producer), duplicates);
+        self.count_duplicates(producer, stream, shard, indexes, duplicates);
         if new.is_empty() {
             return;
         }
@@ -267,6 +266,7 @@ impl World {
             self.note
         );
         let log_stream = self.layout.first_log_stream + shard as u32;
+        let idle = self.clock_run(shard, stream);
         let rule = &self.pipeline.streams[stream].time;
         for (index, &sent) in new.iter().enumerate() {
             self.seen.insert((producer, epoch, sent as u64 + 1));
@@ -279,7 +279,9 @@ impl World {
                     log_stream,
                     index: index as u32,
                 },
+                lsn,
                 watermark_ms: batch.watermark_ms,
+                idle,
                 future_limit_ms: (stamp_ns / 1_000_000) as i64 + rule.max_future_ms,
             });
         }

@@ -9,3 +9,4 @@ mod file;
 mod stream;
 mod test;
 mod view;
+mod window;

@@ -1,7 +1,7 @@
 //! `[view.NAME]`.
 
 use crate::base::{BASE, accepted, problems, refused, with};
-use ringmill_shard::pipeline::Aggregate;
+use ringmill_shard::pipeline::{After, Aggregate, Window, WindowKind};
 
 #[test]
 fn view_source_and_group() {
@@ -75,7 +75,7 @@ fn view_window() {
     check(
         "kind = \"session\", size = \"1m\"",
         "line 21, column 19: [view.by_region.window]: unknown kind `session`; \
-         the only one is `tumbling`",
+         known: `tumbling`, `hopping`, `cumulative`, `calendar`",
     );
     check(
         "size = \"0s\"",
@@ -91,10 +91,13 @@ fn view_window() {
          at most 1000000 are possible; shorten `keep` or lengthen `size`",
     );
     let view = &accepted("window", "window = { size = \"1m\" }").views[0];
-    assert_eq!(
-        (view.size_ms, view.late_ms, view.keep_ms),
-        (60_000, 0, 86_400_000)
-    );
+    let expected = Window {
+        kind: WindowKind::Tumbling { size_ms: 60_000 },
+        late_ms: 0,
+        keep_ms: 86_400_000,
+        after: After::Drop,
+    };
+    assert_eq!(view.window, expected);
 }
 
 #[test]

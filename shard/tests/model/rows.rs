@@ -1,0 +1,166 @@
+//! What a view shows: every event against every window that it lies in.
+
+use super::expected::{Expected, expect};
+use super::oracle::{Errors, Full, Oracle, Recorded, Row};
+use super::windows::windows_of;
+use ringmill_shard::merge::RowState;
+use ringmill_shard::pipeline::{After, View};
+use ringmill_shard::rank::Tie;
+use ringmill_shard::window::LateReason;
+use std::collections::BTreeMap;
+
+/// An event that windows did not take.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Missed {
+    pub(crate) tie: Tie,
+    pub(crate) lsn: u64,
+    pub(crate) reason: LateReason,
+    /// Start and end of every window that it missed, by end.
+    pub(crate) windows: Vec<(i64, i64)>,
+    pub(crate) row: Vec<u8>,
+}
+
+/// Start and end of a window, and labels of a group.
+type GroupInWindow = (i64, i64, Vec<String>);
+
+/// All that a view shows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ViewTruth {
+    /// Pairs of event and window that did not come together, by reason.
+    pub(crate) late: [u64; LateReason::COUNT],
+    /// Pairs of late event and window that did.
+    pub(crate) amended: u64,
+    pub(crate) errors: Errors,
+    /// In recorded order.
+    pub(crate) missed: Vec<Missed>,
+    /// By start and end and then in no order.
+    pub(crate) rows: Vec<Row<Expected>>,
+}
+
+impl ViewTruth {
+    pub(crate) fn late_total(&self) -> u64 {
+        self.late.iter().sum()
+    }
+}
+
+impl Oracle<'_> {
+    /// Every event against every window that it lies in.
+    pub(crate) fn view(&self, view: &View) -> ViewTruth {
+        let arguments = view.columns.iter();
+        let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
+        let (errors, events) = self.passed(view.stream, view.filter, &view.group, &arguments);
+        let mut truth = ViewTruth {
+            errors,
+            ..ViewTruth::default()
+        };
+        let mut windows: BTreeMap<GroupInWindow, Vec<(Full<'_>, bool)>> = BTreeMap::new();
+        for full in events {
+            let event = full.recorded;
+            let labels: Vec<String> = view.group.iter().map(|&f| full.value(f).label()).collect();
+            let mut missed = Vec::new();
+            for (start_ms, end_ms) in windows_of(&view.window.kind, event.time_ms(self.pipeline)) {
+                match fate(view, end_ms, event) {
+                    Fate::InTime | Fate::Amends => {
+                        let amends = fate(view, end_ms, event) == Fate::Amends;
+                        truth.amended += u64::from(amends);
+                        let of_group = windows.entry((start_ms, end_ms, labels.clone()));
+                        of_group.or_default().push((full, amends));
+                    }
+                    Fate::Missed(reason) => {
+                        truth.late[reason.index()] += 1;
+                        missed.push((reason, (start_ms, end_ms)));
+                    }
+                }
+            }
+            let reasons: Vec<LateReason> = missed.iter().map(|(reason, _)| *reason).collect();
+            if let Some(&first) = reasons.first() {
+                let after_idle = reasons.contains(&LateReason::AfterIdle);
+                truth.missed.push(Missed {
+                    tie: event.tie,
+                    lsn: event.lsn,
+                    reason: if after_idle {
+                        LateReason::AfterIdle
+                    } else {
+                        first
+                    },
+                    windows: missed.into_iter().map(|(_, window)| window).collect(),
+                    row: event.event.row.clone(),
+                });
+            }
+        }
+        for ((start_ms, end_ms, _), events) in windows {
+            truth.rows.extend(self.row(view, start_ms, end_ms, &events));
+        }
+        truth
+    }
+
+    /// The row of a group in a window, unless the window is no longer kept.
+    fn row(
+        &self,
+        view: &View,
+        start_ms: i64,
+        end_ms: i64,
+        events: &[(Full<'_>, bool)],
+    ) -> Option<Row<Expected>> {
+        let watermark_ms = self.watermarks_ms[view.stream];
+        if is_dropped(view, end_ms, watermark_ms) {
+            return None;
+        }
+        let revision = events.iter().filter(|(_, amends)| *amends).count() as u64;
+        let state = match is_closed(view, end_ms, watermark_ms) {
+            false => RowState::Early,
+            true if revision == 0 => RowState::Final,
+            true => RowState::Amended,
+        };
+        let events: Vec<Full<'_>> = events.iter().map(|(event, _)| *event).collect();
+        let group = view.group.iter();
+        let columns = view.columns.iter();
+        let time_field = self.pipeline.streams[view.stream].time.field;
+        Some(Row {
+            start_ms,
+            end_ms,
+            group: group.map(|&f| events[0].value(f).clone()).collect(),
+            values: columns
+                .map(|column| expect(column.aggregate, time_field, &events))
+                .collect(),
+            state,
+            revision,
+        })
+    }
+}
+
+/// What becomes of an event in one of the windows that it lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    InTime,
+    Amends,
+    Missed(LateReason),
+}
+
+fn is_closed(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
+    watermark_ms != i64::MIN && end_ms + view.window.late_ms <= watermark_ms
+}
+
+fn is_dropped(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
+    let keep_ms = view.window.keep_ms.max(view.window.late_ms);
+    watermark_ms != i64::MIN && watermark_ms - end_ms > keep_ms
+}
+
+fn fate(view: &View, end_ms: i64, event: &Recorded) -> Fate {
+    if !is_closed(view, end_ms, event.watermark_ms) {
+        return Fate::InTime;
+    }
+    let (stopped_ms, reason) = match view.window.after {
+        After::Drop => (end_ms + view.window.late_ms, LateReason::Late),
+        After::Amend if !is_dropped(view, end_ms, event.watermark_ms) => return Fate::Amends,
+        After::Amend => {
+            let keep_ms = view.window.keep_ms.max(view.window.late_ms);
+            (end_ms + keep_ms + 1, LateReason::Expired)
+        }
+    };
+    if event.idle.covers(stopped_ms) {
+        Fate::Missed(LateReason::AfterIdle)
+    } else {
+        Fate::Missed(reason)
+    }
+}
