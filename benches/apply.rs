@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ringmill_benches::{Bench, Better, Sample, mix};
 use ringmill_shard::dedupe::Admission;
 use ringmill_shard::entry::{EventBatch, ProducerId};
-use ringmill_shard::query::{Answer, Query, Scalar};
+use ringmill_shard::query::{Answer, BoardSeason, Query, Scalar};
 use ringmill_shard::state::{Outcome, Place, ShardState};
 
 mod hunt;
@@ -204,10 +204,13 @@ impl Shard {
 
     fn points(&self, player: u64) -> i64 {
         let member = player.to_le_bytes().to_vec();
-        let Answer::Member(answer) = self.state.query(&Query::Member { board: 0, member }) else {
+        let Answer::Member(answer) = self.state.query(&Query::Member {
+            board: BoardSeason::current(0),
+            member,
+        }) else {
             panic!("the board is there");
         };
-        match answer.row.map(|row| row.score) {
+        match answer.row.map(|row| row.scores[0]) {
             Some(Scalar::I64(points)) => points,
             other => panic!("player {player} has {other:?}"),
         }

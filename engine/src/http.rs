@@ -128,6 +128,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             "/v1/boards/{board}/around/{member}",
             get(boards::get_around),
         )
+        .route("/v1/boards/{board}/seasons", get(boards::get_seasons))
+        .route("/v1/boards/{board}/among", post(boards::post_among))
         .route("/v1/views/{view}", get(views::get_view))
         .route("/v1/views/{view}/late", get(side::get_late))
         .route("/v1/producers/{name}", get(streams::get_producer))

@@ -13,10 +13,18 @@ fn read(path: &str) -> String {
 
 fn sources() -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
-    let files = fs::read_dir(dir)
+    read("src/http.rs") + &sources_in(&dir)
+}
+
+fn sources_in(dir: &Path) -> String {
+    let paths = fs::read_dir(dir)
         .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()));
-    files.map(Result::unwrap).collect::<String>() + &read("src/http.rs")
+        .map(|entry| entry.unwrap().path());
+    let source = |path: std::path::PathBuf| match path.is_dir() {
+        true => sources_in(&path),
+        false => fs::read_to_string(path).unwrap(),
+    };
+    paths.map(source).collect()
 }
 
 /// First cells of the rows of all tables whose second cell passes.

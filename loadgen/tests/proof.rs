@@ -114,7 +114,7 @@ impl World {
         let pipeline = json!({
             "boards": [{
                 "board": "players", "from": "finds", "member": "player",
-                "score": "sum(points) desc",
+                "score": "sum(points) desc", "rank": "ordinal", "season": null,
             }],
             "views": [{
                 "view": "minutes", "from": "finds", "window": {"kind": "tumbling"},

@@ -3,34 +3,41 @@
 //! A board whose member is the stream's key lives where its members' events go: [`key`]. Any other
 //! board lives on the shard that owns the member, fed by the partials of all shards: [`foreign`].
 //! Either way each member is on exactly one shard, so tops, ranks and pages of all shards join
-//! exactly, given the one total order: score, then who reached it first in recorded ingest order.
+//! exactly, given the one total order of [`order`]: the score columns, then a tie rule, which looks
+//! only at the member or at recorded ingest order.
 
 pub(crate) mod foreign;
 pub(crate) mod key;
+pub(crate) mod order;
 pub(crate) mod partial;
+pub(crate) mod ranks;
+mod read;
 pub(crate) mod score;
+pub(crate) mod seasons;
 
 use crate::expression::ErrorReason;
 use crate::gate::Gate;
-use crate::partition::key_hash;
-use crate::pipeline::{Board, Pipeline};
-use crate::query::BoardRow;
-use crate::rank::{OrderKey, RankIndex};
+use crate::pipeline::Pipeline;
+use crate::query::SeasonRow;
+use crate::rank::Tie;
 use crate::table::KeyTable;
 use foreign::ForeignBoard;
 use key::KeyBoard;
-use score::ScorePlan;
+pub(crate) use read::BoardRead;
+use seasons::At;
 
 /// What a board counts.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
 )]
 pub struct BoardCounters {
-    /// Members on this shard.
+    /// Members on this shard, in all seasons.
     pub members: u64,
     /// Events that would have taken a score beyond its type and were left out of it; on boards
     /// fed by partials, updates whose score was held at the end of its type.
     pub overflow: u64,
+    /// Events that came after their season was final.
+    pub late: u64,
     /// Events for which an expression of the board was an error, once per expression, by
     /// [`ErrorReason::index`].
     pub errors: [u64; ErrorReason::COUNT],
@@ -50,33 +57,25 @@ pub(crate) enum BoardState {
     Foreign(Box<ForeignBoard>),
 }
 
-/// A board with the table that names its members.
-#[derive(Clone, Copy)]
-pub(crate) struct BoardRead<'a> {
-    pub(crate) score: &'a ScorePlan,
-    pub(crate) rank: &'a RankIndex<3>,
-    pub(crate) members: &'a KeyTable,
-}
-
 impl BoardState {
-    pub(crate) fn new(pipeline: &Pipeline, board: &Board, shard: u16, shards: u16) -> Self {
+    /// The empty state of board number `index`, on `shard` of `shards`.
+    pub(crate) fn new(pipeline: &Pipeline, index: usize, shard: u16, shards: u16) -> Self {
+        let board = &pipeline.boards[index];
         let stream = &pipeline.streams[board.stream];
-        let score = ScorePlan::new(stream, board.score);
-        let gate = Gate::new(stream, board.filter, &[], board.score.field.into_iter());
-        let (schema, member) = (&stream.schema, board.member);
-        if member == stream.key {
-            Self::Key(Box::new(KeyBoard::new(schema, member, score, gate)))
-        } else {
-            Self::Foreign(Box::new(ForeignBoard::new(
-                schema, member, score, gate, shard, shards,
-            )))
+        let columns = board.scores.iter().filter_map(|score| score.field);
+        let gate = Gate::new(stream, board.filter, &[], columns);
+        if board.member == stream.key {
+            return Self::Key(Box::new(KeyBoard::new(stream, board, gate)));
         }
+        let place = (shard, shards);
+        let foreign = ForeignBoard::new(stream, board, gate, index as u16, place);
+        Self::Foreign(Box::new(foreign))
     }
 
-    pub(crate) fn read<'a>(&'a self, keys: &'a KeyTable) -> BoardRead<'a> {
+    pub(crate) fn read<'a>(&'a self, at: At, keys: &'a KeyTable) -> BoardRead<'a> {
         match self {
-            Self::Key(board) => board.read(keys),
-            Self::Foreign(board) => board.read(),
+            Self::Key(board) => board.read(at, keys),
+            Self::Foreign(board) => board.read(at),
         }
     }
 
@@ -86,42 +85,40 @@ impl BoardState {
             Self::Foreign(board) => board.counters(),
         }
     }
-}
 
-impl BoardRead<'_> {
-    pub(crate) fn find(&self, member: &[u8]) -> Option<u32> {
-        let id = self.members.find(key_hash(member), member)?;
-        self.rank.get(id).map(|_| id)
-    }
-
-    pub(crate) fn row(&self, id: u32) -> BoardRow {
-        let key = self.rank.get(id).map(OrderKey::from_words);
-        let key = key.expect("invariant: only ranked members are read");
-        let score = self.score.scalar(key.sort_key);
-        BoardRow {
-            member: self.members.key(id).to_vec(),
-            key,
-            score,
+    /// The seasons that are there.
+    pub(crate) fn seasons(&self) -> Vec<SeasonRow> {
+        match self {
+            Self::Key(board) => board.seasons(),
+            Self::Foreign(board) => board.seasons(),
         }
     }
 
-    pub(crate) fn range(&self, start: u64, n: usize) -> Vec<BoardRow> {
-        let mut ids = Vec::with_capacity(n.min(self.rank.len() as usize));
-        self.rank.range(start, n, &mut ids);
-        ids.into_iter().map(|id| self.row(id)).collect()
+    /// The effect of a recorded watermark.
+    pub(crate) fn advance(&mut self, watermark_ms: i64) {
+        match self {
+            Self::Key(board) => board.advance(watermark_ms),
+            Self::Foreign(board) => board.advance(watermark_ms),
+        }
     }
 
-    /// Rows above `key`, rows at or below it, and how many are better.
-    pub(crate) fn neighbours(
-        &self,
-        key: &OrderKey,
-        above: usize,
-        below: usize,
-    ) -> (Vec<BoardRow>, Vec<BoardRow>, u64) {
-        let mut ids = Vec::new();
-        let (above, better) = self.rank.neighbours(&key.words(), above, below, &mut ids);
-        let mut rows: Vec<_> = ids.into_iter().map(|id| self.row(id)).collect();
-        let below = rows.split_off(above);
-        (rows, below, better)
+    /// Whether a watermark later than the one in effect would change the state of a season.
+    pub(crate) fn awaits(&self, in_effect_ms: i64, watermark_ms: i64) -> bool {
+        match self {
+            Self::Key(board) => board.awaits(in_effect_ms, watermark_ms),
+            Self::Foreign(board) => board.awaits(in_effect_ms, watermark_ms),
+        }
+    }
+}
+
+impl Origin {
+    /// The moment of the event at `index` of the batch.
+    #[inline]
+    pub(crate) fn tie(&self, index: u32) -> Tie {
+        Tie {
+            stamp_ns: self.stamp_ns,
+            log_stream: self.log_stream,
+            index,
+        }
     }
 }

@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod reject;
 pub mod row;
 pub mod schema;
+pub mod season;
 pub mod timestamp;
 pub mod value;
 pub mod wire;

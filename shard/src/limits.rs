@@ -28,6 +28,12 @@ pub const WINDOW_PANES_MAX: i64 = 4_096;
 pub const SIDE_EVENTS_MAX: usize = 256;
 /// Most boards of a pipeline.
 pub const BOARDS_MAX: usize = 64;
+/// Most score columns of a board.
+pub const SCORES_MAX: usize = 4;
+/// Most seasons of a board at one moment, from the oldest that is kept to that of the newest event.
+pub const SEASONS_MAX: i64 = 1_000;
+/// Most members of one question for the ranks among them.
+pub const AMONG_MAX: usize = 1_000;
 /// Most computed columns of a stream that have a name.
 pub const COMPUTED_MAX: usize = 64;
 /// Longest text of an expression, in bytes.

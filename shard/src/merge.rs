@@ -4,71 +4,18 @@
 //! and counts of better members added. Groups of views are on any number of shards: their partials
 //! are merged per window and group, and only then finished.
 
-use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
-use crate::pipeline::{Column, Pipeline};
-use crate::query::{
-    BoardRow, NeighboursAnswer, Scalar, TopAnswer, WindowCursor, WindowRow, WindowsAnswer,
-};
-use crate::value::OwnedValue;
-use crate::watermark::NO_WATERMARK;
+mod boards;
+mod seasons;
 
 pub use crate::sketch::top::Frequent;
+pub use boards::{Above, BoardPage, RankNumber, merge_neighbours, merge_tops};
+pub use seasons::{BoardSeasonInfo, SeasonsPage, merge_seasons};
 
-/// Ascending order of rows over all shards: order key, then member. Stamps are unique per log
-/// stream, so the member only decides where that promise was broken.
-fn sort_rows(rows: &mut [BoardRow]) {
-    rows.sort_unstable_by(|a, b| (a.key, &a.member).cmp(&(b.key, &b.member)));
-}
-
-/// A page of a board.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BoardPage {
-    /// 0-based rank of the first row.
-    pub first_rank: u64,
-    /// Rows, best first.
-    pub rows: Vec<BoardRow>,
-    /// Members of the board on all shards.
-    pub members: u64,
-}
-
-/// Rows `offset .. offset + n` of a board. Every shard must have been asked for its first
-/// `offset + n` rows.
-pub fn merge_tops(answers: Vec<TopAnswer>, offset: usize, n: usize) -> BoardPage {
-    let members = answers.iter().map(|answer| answer.members).sum();
-    let mut rows: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).collect();
-    sort_rows(&mut rows);
-    let rows = rows.into_iter().skip(offset).take(n).collect();
-    BoardPage {
-        first_rank: offset as u64,
-        rows,
-        members,
-    }
-}
-
-/// The page of `n` rows around a key: half of them better ones, and shifted at both ends so that
-/// it has `n` rows if the board has. Every shard must have been asked for `n` rows above and `n`
-/// below.
-pub fn merge_neighbours(answers: Vec<NeighboursAnswer>, n: usize) -> BoardPage {
-    let members = answers.iter().map(|answer| answer.members).sum();
-    let better: u64 = answers.iter().map(|answer| answer.better).sum();
-    let (mut above, mut below) = (Vec::new(), Vec::new());
-    for answer in answers {
-        above.extend(answer.above);
-        below.extend(answer.below);
-    }
-    sort_rows(&mut above);
-    sort_rows(&mut below);
-    let wanted_above = (n / 2).max(n.saturating_sub(below.len()));
-    let mut rows = above.split_off(above.len().saturating_sub(wanted_above));
-    let first_rank = better - rows.len() as u64;
-    below.truncate(n - rows.len());
-    rows.extend(below);
-    BoardPage {
-        first_rank,
-        rows,
-        members,
-    }
-}
+use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
+use crate::pipeline::{Column, Pipeline};
+use crate::query::{Scalar, WindowCursor, WindowRow, WindowsAnswer};
+use crate::value::OwnedValue;
+use crate::watermark::NO_WATERMARK;
 
 /// The finished value of a column.
 #[derive(Debug, Clone, PartialEq)]

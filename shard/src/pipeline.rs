@@ -25,6 +25,7 @@ use crate::schema::{FieldType, Schema};
 use crate::suggest;
 use crate::wire::Level;
 
+pub use board::{Board, RankStyle, Score, ScoreRule, Season, Ties};
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
 pub use forecast::{Forecast, ForecastLine};
 pub use problem::Problem;
@@ -67,6 +68,12 @@ impl Pipeline {
         fit::check(self, stored)
     }
 
+    /// Whether the pipeline means the same on so many shards, which the command line may ask for:
+    /// dense ranks need one.
+    pub fn fits_shards(&self, shards: usize) -> Result<(), Problem> {
+        fit::check_shards(self, shards)
+    }
+
     /// Memory that this pipeline takes with so many keys per stream.
     pub fn forecast(&self, keys: u64) -> Forecast {
         forecast::forecast(self, keys)
@@ -89,7 +96,7 @@ impl Pipeline {
         }
         for board in boards {
             filters.extend(board.filter);
-            read.extend(board.score.field);
+            read.extend(board.scores.iter().filter_map(|score| score.field));
         }
         read.retain(|&column| self.streams[stream].is_computed(column));
         read.extend(filters);
@@ -362,54 +369,6 @@ impl Aggregate {
             ),
             Aggregate::Top { k, .. } => format!("{name}({field}, {k})"),
             _ => format!("{name}({field})"),
-        }
-    }
-}
-
-/// `[board.NAME]`: members in the order of their scores. Ties go to the first to reach the score.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Board {
-    /// Name.
-    pub name: String,
-    /// The stream that it reads.
-    pub stream: usize,
-    /// Column of truths; only events for which it is true count.
-    pub filter: Option<usize>,
-    /// Field that names the member.
-    pub member: usize,
-    /// Score.
-    pub score: Score,
-}
-
-/// How events become the score of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Score {
-    /// Rule.
-    pub rule: ScoreRule,
-    /// Column that it reads; `None` is `count()`, a sum of ones.
-    pub field: Option<usize>,
-    /// Whether the greatest score comes first.
-    pub descending: bool,
-}
-
-/// The rule of a score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScoreRule {
-    /// Sum of all.
-    Sum,
-    /// Greatest if descending, else least.
-    Best,
-    /// Value of the last event.
-    Latest,
-}
-
-impl ScoreRule {
-    /// The name of its function.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ScoreRule::Sum => "sum",
-            ScoreRule::Best => "best",
-            ScoreRule::Latest => "latest",
         }
     }
 }

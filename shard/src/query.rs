@@ -5,11 +5,14 @@
 
 mod question;
 
-pub use question::{ArchivedQuery, Query};
+pub use question::{
+    ArchivedBoardPlace, ArchivedBoardSeason, ArchivedQuery, BoardPlace, BoardSeason, Query,
+};
 
 use crate::aggregate::RowPartials;
 use crate::board::BoardCounters;
-use crate::rank::OrderKey;
+use crate::pipeline::Ties;
+use crate::rank::{OrderKey, Tie};
 use crate::state::StreamCounters;
 use crate::value::Value;
 use crate::window::{LateEvent, ViewCounters};
@@ -68,8 +71,36 @@ pub struct BoardRow {
     pub member: Vec<u8>,
     /// Its place in the order of all shards.
     pub key: OrderKey,
-    /// Its score.
-    pub score: Scalar,
+    /// Its score, one per column.
+    pub scores: Vec<Scalar>,
+}
+
+impl BoardRow {
+    /// Its place among the members of all shards.
+    pub fn place(&self) -> BoardPlace {
+        BoardPlace {
+            key: self.key,
+            member: self.member.clone(),
+        }
+    }
+
+    /// When its scores were reached, on a board of so many columns whose ties are decided by that.
+    pub fn reached(&self, columns: usize, ties: Ties) -> Option<Tie> {
+        let words = [self.key.words[columns], self.key.words[columns + 1]];
+        match ties {
+            Ties::FirstToReach => Some(Tie::from_words(words)),
+            Ties::LastToReach => Some(Tie::from_words(words.map(|word| !word))),
+            Ties::Member | Ties::Shared => None,
+        }
+    }
+
+    /// The place before all members that have its score, on a board of so many columns.
+    pub fn start_of_score(&self, columns: usize) -> BoardPlace {
+        BoardPlace {
+            key: self.key.start_of_score(columns),
+            member: Vec::new(),
+        }
+    }
 }
 
 /// Answer to [`Query::Top`].
@@ -86,8 +117,10 @@ pub struct TopAnswer {
 pub struct MemberAnswer {
     /// The member, if it is on the board.
     pub row: Option<BoardRow>,
-    /// 0-based rank among the members of this shard.
-    pub local_rank: u64,
+    /// Members of this shard that are better.
+    pub better: u64,
+    /// Members of this shard whose score is better.
+    pub better_score: u64,
     /// Members of the board on this shard.
     pub members: u64,
 }
@@ -101,6 +134,35 @@ pub struct NeighboursAnswer {
     pub above: Vec<BoardRow>,
     /// Members at or below the key, best first.
     pub below: Vec<BoardRow>,
+    /// Members of the board on this shard.
+    pub members: u64,
+}
+
+/// A season of a board on one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SeasonRow {
+    /// Start, ms, inclusive.
+    pub start_ms: i64,
+    /// End, ms, exclusive.
+    pub end_ms: i64,
+    /// Members that have a score in it on this shard.
+    pub members: u64,
+}
+
+/// Answer to [`Query::Seasons`].
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SeasonsAnswer {
+    /// Watermark in effect on this shard, ms.
+    pub watermark_ms: i64,
+    /// The seasons that are there, by start.
+    pub seasons: Vec<SeasonRow>,
+}
+
+/// Answer to [`Query::CountBetter`].
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BetterAnswer {
+    /// Members of this shard that are better, for each place.
+    pub better: Vec<u64>,
     /// Members of the board on this shard.
     pub members: u64,
 }
@@ -222,10 +284,16 @@ pub enum Answer {
     Top(TopAnswer),
     /// To [`Query::Member`].
     Member(MemberAnswer),
-    /// To [`Query::CountBetter`].
-    CountBetter(u64),
+    /// To [`Query::CountBetter`], in the order of the places.
+    CountBetter(BetterAnswer),
+    /// To [`Query::CountBetterScores`], in the order of the keys.
+    CountBetterScores(Vec<u64>),
+    /// To [`Query::Find`], in the order of the members.
+    Find(Vec<Option<BoardRow>>),
     /// To [`Query::Neighbours`].
     Neighbours(NeighboursAnswer),
+    /// To [`Query::Seasons`].
+    Seasons(SeasonsAnswer),
     /// To [`Query::Windows`].
     Windows(WindowsAnswer),
     /// To [`Query::Producer`].

@@ -15,7 +15,8 @@
 //! rank = members of the pages before + of the buckets before + better ones in the own bucket
 //! ```
 //!
-//! Keys are `WORDS` numbers, the score first, compared in turn and made total by the member's id.
+//! Keys are `WORDS` numbers, the score first, compared in turn and made total by the member: by its
+//! id, or by its name where words do not hold the whole of it.
 
 mod balance;
 mod bucket;
@@ -23,14 +24,17 @@ mod guide;
 mod key;
 mod page;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use crate::prefetch::prefetch;
 use crate::table::chunks::Chunks;
 use balance::BUCKET_SPARSE_MEMBERS;
 use bucket::{Bucket, HOLE, LIST_ENTRIES_MAX, List, NO_BUCKET, empty_list};
 use guide::Guide;
+pub(crate) use key::{ById, Names};
 use key::{FullKey, pair};
-pub use key::{OrderKey, Tie};
+pub use key::{ORDER_WORDS_MAX, OrderKey, Tie};
 use page::Directory;
 
 /// Aligned so that, with up to three words, no record costs two cache lines.
@@ -142,13 +146,13 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// Finds the bucket that an update will go to, and asks for the entries of the lists that the
     /// member will leave and join.
     #[inline]
-    pub(crate) fn aim(&mut self, member: u32, words: &[u64; WORDS]) -> Aim {
+    pub(crate) fn aim(&mut self, member: u32, words: &[u64; WORDS], names: impl Names) -> Aim {
         if let Some(record) = self.record(member) {
             let left = record.bucket as usize;
             prefetch(&self.lists[left][record.position as usize % LIST_ENTRIES_MAX]);
             prefetch(&self.buckets[left]);
         }
-        let bucket = self.locate(member, words);
+        let bucket = self.locate(member, words, names);
         let entries = self.buckets[bucket as usize].entries;
         prefetch(&self.lists[bucket as usize][usize::from(entries) % LIST_ENTRIES_MAX]);
         Aim(bucket)
@@ -156,18 +160,17 @@ impl<const WORDS: usize> RankIndex<WORDS> {
 
     /// The bucket that covers a key.
     #[inline]
-    fn locate(&mut self, member: u32, words: &[u64; WORDS]) -> u32 {
+    fn locate(&mut self, member: u32, words: &[u64; WORDS], names: impl Names) -> u32 {
         let guess = self.guide.guess(words[0]);
         match self.buckets.get(guess as usize) {
             Some(bucket) if bucket.covers(pair(words)) => guess,
-            _ => self.search(member, words),
+            _ => self.search(member, words, names),
         }
     }
 
     #[inline(never)]
-    fn search(&mut self, member: u32, words: &[u64; WORDS]) -> u32 {
-        let words = *words;
-        let spot = self.directory.locate(&FullKey { words, member });
+    fn search(&mut self, member: u32, words: &[u64; WORDS], names: impl Names) -> u32 {
+        let spot = self.directory.locate(&FullKey::of(*words, member), names);
         let bucket = self.directory.bucket(spot);
         if self.guide.learn(words[0], bucket) {
             let (buckets, least, greatest) = self.directory.extent();
@@ -184,22 +187,28 @@ impl<const WORDS: usize> RankIndex<WORDS> {
                 self.prefetch(&[*member]);
             }
             for (aim, (member, words)) in aims.iter_mut().zip(chunk) {
-                *aim = self.aim(*member, words);
+                *aim = self.aim(*member, words, ById);
             }
             for (aim, (member, words)) in aims.iter().zip(chunk) {
-                self.update_aimed(*member, words, *aim);
+                self.update_aimed(*member, words, *aim, ById);
             }
         }
     }
 
     /// [`RankIndex::update`] that goes where the aim says, if that still holds.
     #[inline]
-    pub(crate) fn update_aimed(&mut self, member: u32, words: &[u64; WORDS], aim: Aim) {
+    pub(crate) fn update_aimed(
+        &mut self,
+        member: u32,
+        words: &[u64; WORDS],
+        aim: Aim,
+        names: impl Names,
+    ) {
         let bucket = match self.buckets.get(aim.0 as usize) {
             Some(bucket) if bucket.covers(pair(words)) => aim.0,
-            _ => self.locate(member, words),
+            _ => self.locate(member, words, names),
         };
-        self.place(member, words, bucket);
+        self.place(member, words, bucket, names);
     }
 
     /// Sets the key of `member`, adding it if it has none.
@@ -207,12 +216,17 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// Members should be dense: memory follows the highest one.
     #[inline]
     pub fn update(&mut self, member: u32, words: &[u64; WORDS]) {
-        let bucket = self.locate(member, words);
-        self.place(member, words, bucket);
+        self.update_by(member, words, ById);
     }
 
     #[inline]
-    fn place(&mut self, member: u32, words: &[u64; WORDS], bucket_id: u32) {
+    pub(crate) fn update_by(&mut self, member: u32, words: &[u64; WORDS], names: impl Names) {
+        let bucket = self.locate(member, words, names);
+        self.place(member, words, bucket, names);
+    }
+
+    #[inline]
+    fn place(&mut self, member: u32, words: &[u64; WORDS], bucket_id: u32, names: impl Names) {
         if member as usize >= self.records.len() {
             self.records.grow_to(member as usize + 1, Record::ABSENT);
         }
@@ -241,7 +255,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         let full = usize::from(bucket.entries) >= LIST_ENTRIES_MAX;
         *self.directory.members_mut(bucket.page) += 1;
         if full {
-            self.make_room(bucket_id);
+            self.make_room(bucket_id, names);
         }
         if left == NO_BUCKET {
             self.len += 1;
@@ -259,6 +273,12 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         self.len -= 1;
         self.leave(left.bucket, left.position);
         true
+    }
+
+    /// Frees up to `pieces` pieces of the memory of an index that is not used any more, and counts
+    /// them down; true if hardly anything is left.
+    pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
+        self.records.free_some(pieces) && crate::table::chunks::free_last(&mut self.lists, pieces)
     }
 
     /// Accounts for a member that left `bucket_id`, where it stood at `position`.

@@ -10,15 +10,15 @@
 //!
 //! so that the cache misses of a pass overlap. All scratch memory is kept from batch to batch.
 
+mod boards;
 mod check;
 mod digest;
 mod read;
 mod reject;
 
-use crate::aggregate::Number;
 use crate::board::{BoardState, Origin};
 use crate::dedupe::{Admission, Dedupe, Layout};
-use crate::delta::{Delta, DeltaQueue};
+use crate::delta::DeltaQueue;
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::expression::{Evaluated, Evaluator, Expression};
 use crate::partition::{group_of, key_hash};
@@ -73,7 +73,7 @@ struct StreamState {
     clock: StreamClock,
     moves: WatermarkMoves,
     keys: KeyTable,
-    /// Whether a board needs ids of keys.
+    /// Whether a board needs ids of keys: one without seasons.
     needs_keys: bool,
     views: Vec<usize>,
     key_boards: Vec<usize>,
@@ -125,8 +125,8 @@ impl ShardState {
             place.shard < place.shards,
             "a shard is one of the store's shards"
         );
-        let board = |board| BoardState::new(&pipeline, board, place.shard, place.shards);
-        let boards: Vec<_> = pipeline.boards.iter().map(board).collect();
+        let board = |index| BoardState::new(&pipeline, index, place.shard, place.shards);
+        let boards: Vec<_> = (0..pipeline.boards.len()).map(board).collect();
         let view = |view: &View| ViewState::new(view, &pipeline.streams[view.stream]);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
@@ -142,7 +142,10 @@ impl ShardState {
                 clock: StreamClock::new(&stream.time),
                 moves: WatermarkMoves::default(),
                 keys: KeyTable::of_field(&stream.schema.fields[stream.key]),
-                needs_keys: !of_stream(true).is_empty(),
+                needs_keys: {
+                    let mut boards = of_stream(true).into_iter();
+                    boards.any(|board| pipeline.boards[board].season.is_none())
+                },
                 views: views
                     .filter(|(_, v)| v.stream == index)
                     .map(|(view, _)| view)
@@ -262,16 +265,6 @@ impl ShardState {
         Ok(())
     }
 
-    /// Ends replay: states this shard's partials for all members that other shards own. The
-    /// deltas depend on nothing that is not durable.
-    pub fn finish_replay(&mut self) {
-        for (index, board) in self.boards.iter().enumerate() {
-            if let BoardState::Foreign(board) = board {
-                board.restate(index as u16, self.last_lsn, &mut self.deltas);
-            }
-        }
-    }
-
     fn check_stream(&self, stream: u16, schema_id: u32) -> Result<(), EntryError> {
         let Some(known) = self.pipeline.streams.get(usize::from(stream)) else {
             return Err(EntryError::UnknownStream(stream));
@@ -340,69 +333,6 @@ impl ShardState {
         self.apply_boards(source, batch, origin);
     }
 
-    /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
-    fn find_keys(&mut self, batch: &EventBatch<'_>) {
-        let index = usize::from(batch.stream);
-        if !self.streams[index].needs_keys {
-            return;
-        }
-        let stream = &self.pipeline.streams[index];
-        let (schema, key) = (&stream.schema, stream.key);
-        let row_bytes = schema.row_len();
-        let Scratch {
-            picks,
-            hashes,
-            members,
-            ..
-        } = &mut self.scratch;
-        let row_of = |pick: u32| {
-            let at = pick as usize * row_bytes;
-            &batch.rows[at..at + row_bytes]
-        };
-        let keys = &mut self.streams[index].keys;
-        let field = &schema.fields[key];
-        hashes.clear();
-        if Number::of(field.kind).is_some() && !field.optional {
-            // The common case, with the length known to the compiler.
-            let at = usize::from(field.offset);
-            let key_of = |pick: u32| &row_of(pick)[at..at + 8];
-            hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
-            keys.lookup_batch(hashes, |i| key_of(picks[i]), members);
-        } else {
-            let key_of = |pick: u32| schema.canonical_bytes(row_of(pick), key);
-            hashes.extend(picks.iter().map(|&pick| key_hash(key_of(pick))));
-            keys.lookup_batch(hashes, |i| key_of(picks[i]), members);
-        }
-    }
-
-    /// Asks for what the boards will need, so that it arrives while the views are at work.
-    fn prefetch_boards(&self, stream: usize) {
-        for &board in &self.streams[stream].key_boards {
-            if let BoardState::Key(state) = &self.boards[board] {
-                state.prefetch(&self.scratch.members);
-            }
-        }
-    }
-
-    fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, origin: Origin) {
-        let index = usize::from(batch.stream);
-        let schema = &self.pipeline.streams[index].schema;
-        let stream = &self.streams[index];
-        let evaluated = stream.evaluator.evaluated();
-        let accepted = accepted(&self.scratch, batch, evaluated, origin, ClockMove::NONE);
-        for &board in &stream.key_boards {
-            if let BoardState::Key(state) = &mut self.boards[board] {
-                state.apply(schema, &accepted, origin);
-            }
-        }
-        for &board in &stream.foreign_boards {
-            if let BoardState::Foreign(state) = &mut self.boards[board] {
-                let deltas = (source == Source::Live).then_some(&mut self.deltas);
-                state.apply(schema, &accepted, origin, board as u16, deltas);
-            }
-        }
-    }
-
     /// The watermark in effect for a stream, ms: the highest recorded one, `i64::MIN` if none.
     pub fn watermark_ms(&self, stream: usize) -> i64 {
         self.streams[stream].clock.in_effect_ms()
@@ -441,6 +371,9 @@ impl ShardState {
             for &view in &state.views {
                 self.views[view].advance(watermark_ms);
             }
+            for &board in state.key_boards.iter().chain(&state.foreign_boards) {
+                self.boards[board].advance(watermark_ms);
+            }
         }
         clock_move
     }
@@ -453,19 +386,6 @@ impl ShardState {
     /// What the shard knows of a producer.
     pub fn producer(&self, id: ProducerId) -> Option<ProducerView> {
         self.dedupe.view(id)
-    }
-
-    /// Deltas for other shards, which are to be sent once their entries are durable.
-    pub fn deltas(&mut self) -> &mut DeltaQueue {
-        &mut self.deltas
-    }
-
-    /// Takes another shard's partial over; false if it does not belong here.
-    pub fn apply_delta(&mut self, delta: &Delta) -> bool {
-        match self.boards.get_mut(usize::from(delta.board)) {
-            Some(BoardState::Foreign(board)) => board.apply_delta(delta),
-            Some(BoardState::Key(_)) | None => false,
-        }
     }
 }
 

@@ -182,6 +182,12 @@ impl KeyTable {
         self.arena.shrink(pieces) && kept == 1
     }
 
+    /// Frees up to `pieces` pieces of the memory of a table that is not used any more, and counts
+    /// them down; true if hardly anything is left.
+    pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
+        self.arena.free_some(pieces) && chunks::free_last(&mut self.segments, pieces)
+    }
+
     /// Forgets all keys, keeping the memory of a small table.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();

@@ -137,8 +137,9 @@ fn members(world: &World, board: usize) -> Vec<u64> {
 }
 
 fn teams(world: &World, board: usize) -> Vec<(String, Scalar)> {
-    let named =
-        |row: ringmill_shard::query::BoardRow| (String::from_utf8(row.member).unwrap(), row.score);
+    let named = |row: ringmill_shard::query::BoardRow| {
+        (String::from_utf8(row.member).unwrap(), row.scores[0])
+    };
     world.top(board, 0, 100).into_iter().map(named).collect()
 }
 
@@ -188,9 +189,9 @@ fn trap_5_pages_around_a_member_are_full_at_both_ends() {
     }
     world.settle();
     let around = |player: u64, n: usize| {
-        let key = world.rank(0, &player.to_le_bytes()).unwrap().0.key;
-        let (first, rows) = world.around(0, key, n);
-        (first, rows.len())
+        let row = world.rank(0, &player.to_le_bytes()).unwrap().0;
+        let page = world.around(0, row.place(), n);
+        (page.first_rank, page.rows.len())
     };
     assert_eq!(around(0, 5), (0, 5), "rank 1");
     assert_eq!(around(1, 5), (0, 5), "rank 2");
@@ -289,7 +290,7 @@ fn trap_9_scores_beyond_two_to_the_53_stay_exact() {
     );
     send(&mut world, 2, &[find(2, 0, "", 1)]);
     assert_eq!(members(&world, 0)[0], 2);
-    assert_eq!(world.top(0, 0, 1)[0].score, Scalar::I64(big + 1));
+    assert_eq!(world.top(0, 0, 1)[0].scores[0], Scalar::I64(big + 1));
     world.check();
 }
 
@@ -359,7 +360,7 @@ fn trap_11_sums_do_not_wrap() {
     };
     send(&mut world, 1, &[pay(u64::MAX - 1), pay(1), pay(1), pay(7)]);
     assert_eq!(
-        world.top(0, 0, 1)[0].score,
+        world.top(0, 0, 1)[0].scores[0],
         Scalar::U64(u64::MAX),
         "what overflows is left out"
     );
@@ -403,7 +404,7 @@ fn trap_11_a_float_sum_beyond_its_type_is_an_error_value() {
         world.windows(0, 9)[0].values,
         [Scalar::Overflow, Scalar::U64(2)]
     );
-    assert_eq!(world.top(0, 0, 1)[0].score, Scalar::F64(f64::MAX));
+    assert_eq!(world.top(0, 0, 1)[0].scores[0], Scalar::F64(f64::MAX));
     assert_eq!(world.shards[0].counters().boards[0].overflow, 1);
 }
 
@@ -474,7 +475,7 @@ fn trap_20_a_late_event_does_not_reopen_a_closed_window() {
         [(0, Scalar::U64(1)), (1_000, Scalar::U64(1))]
     );
     assert_eq!(
-        world.top(0, 0, 1)[0].score,
+        world.top(0, 0, 1)[0].scores[0],
         Scalar::I64(3),
         "boards count late events"
     );
@@ -534,7 +535,7 @@ fn trap_23_one_event_from_the_future_does_not_move_the_watermark() {
         "honest rows go on"
     );
     assert_eq!(
-        world.top(0, 0, 1)[0].score,
+        world.top(0, 0, 1)[0].scores[0],
         Scalar::I64(2),
         "it counts nowhere"
     );
@@ -569,12 +570,12 @@ fn trap_34_an_event_that_was_not_recorded_does_not_spend_its_sequence() {
     event.data[POINTS] = Datum::I64(40);
     world.producers[0].sent.push((0, event));
     world.send_run(0, 1, 2, |_| false);
-    assert_eq!(world.top(0, 0, 1)[0].score, Scalar::I64(1));
+    assert_eq!(world.top(0, 0, 1)[0].scores[0], Scalar::I64(1));
     // After a crash the retry is new; a retry of that is not.
     world.shards = world.replayed();
     world.send_run(0, 0, 2, |_| true);
     world.send_run(0, 0, 2, |_| true);
-    assert_eq!(world.top(0, 0, 1)[0].score, Scalar::I64(41));
+    assert_eq!(world.top(0, 0, 1)[0].scores[0], Scalar::I64(41));
     assert_eq!(world.duplicates, 3);
     world.check();
 }

@@ -67,7 +67,7 @@ fn treasure_hunt() {
         field: Some(points),
         descending: true,
     };
-    assert_eq!(board.score, score);
+    assert_eq!(board.scores, [score]);
 }
 
 #[test]
@@ -185,12 +185,12 @@ fn digests_cover_every_setting() {
         |p| p.boards[0].name = "other".into(),
         |p| p.boards[0].member = 4,
         |p| {
-            p.boards[0].score = Score {
+            p.boards[0].scores[0] = Score {
                 rule: ScoreRule::Best,
-                ..p.boards[0].score
+                ..p.boards[0].scores[0]
             }
         },
-        |p| p.boards[0].score.descending = false,
+        |p| p.boards[0].scores[0].descending = false,
     ];
     let mut digests = std::collections::HashSet::from([HUNT_DIGEST]);
     for (index, change) in changes.into_iter().enumerate() {

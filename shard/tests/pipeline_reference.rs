@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ringmill_shard::limits;
-use ringmill_shard::pipeline::{CalendarUnit, Pipeline, duration_text, keys};
+use ringmill_shard::pipeline::{CalendarUnit, Pipeline, RankStyle, Ties, duration_text, keys};
 use ringmill_shard::schema::FieldType;
 
 const DOC: &str = include_str!("../../docs/formats/pipeline.md");
@@ -31,7 +31,7 @@ fn quoted(text: &str) -> String {
 
 #[test]
 fn keys_are_those_of_the_code() {
-    let sections: [(&str, &[&str]); 11] = [
+    let sections: [(&str, &[&str]); 12] = [
         ("## The file", &keys::FILE),
         ("## `[engine]`", &keys::ENGINE),
         ("## `[stream.NAME]`", &keys::STREAM),
@@ -40,6 +40,7 @@ fn keys_are_those_of_the_code() {
         ("## `[view.NAME]`", &keys::VIEW),
         ("### `[view.NAME.window]`", &keys::WINDOW),
         ("## `[board.NAME]`", &keys::BOARD),
+        ("### `[board.NAME.season]`", &keys::SEASON),
         ("## `[[test]]`", &keys::TEST),
         ("### `send` in `[[test]]`", &keys::SEND),
         ("### `expect` in `[[test]]`", &keys::EXPECT),
@@ -91,7 +92,17 @@ fn defaults_are_those_of_the_code() {
         ),
         ("### `[view.NAME.window]`", "zone", quoted(keys::ZONE)),
         ("### `[view.NAME.window]`", "after", quoted(keys::AFTER)),
-        ("## `[board.NAME]`", "ties", quoted(keys::TIES)),
+        ("## `[board.NAME]`", "ties", quoted(Ties::default().name())),
+        (
+            "### `[board.NAME.season]`",
+            "grace",
+            duration(keys::GRACE_MS_DEFAULT),
+        ),
+        (
+            "### `[board.NAME.season]`",
+            "keep",
+            quoted(&keys::SEASONS_KEPT_DEFAULT.to_string()),
+        ),
     ] {
         assert_eq!(default(heading, key), expected, "{heading} {key}");
     }
@@ -199,6 +210,22 @@ fn functions_take_what_the_page_says() {
 }
 
 #[test]
+fn tie_rules_and_ranks_are_those_of_the_code() {
+    let shown = |head: &str| -> Vec<_> {
+        let rows = table("## `[board.NAME]`", head);
+        rows.iter().map(|row| row[0].to_owned()).collect()
+    };
+    assert_eq!(shown("ties"), Ties::ALL.map(|ties| quoted(ties.name())));
+    assert_eq!(
+        shown("rank"),
+        RankStyle::ALL.map(|rank| quoted(rank.name()))
+    );
+    for (row, ties) in table("## `[board.NAME]`", "ties").iter().zip(Ties::ALL) {
+        assert_eq!(row[2], quoted(ties.usual_rank().name()));
+    }
+}
+
+#[test]
 fn limits_are_those_of_the_code() {
     for needed in [
         format!("both at most {} bytes", limits::NAME_BYTES_MAX),
@@ -214,6 +241,8 @@ fn limits_are_those_of_the_code() {
         format!("up to k values, 1 to {}", limits::TOP_VALUES_MAX),
         format!("at most\n{} of them", limits::WINDOW_PANES_MAX),
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),
+        format!("or a list of at most {}", limits::SCORES_MAX),
+        format!("At most {} seasons", limits::SEASONS_MAX),
     ] {
         assert!(DOC.contains(&needed), "`{needed}` is missing");
     }

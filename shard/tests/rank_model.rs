@@ -1,8 +1,27 @@
 //! `RankIndex` against a plain sorted vector.
 
 use proptest::prelude::*;
-use ringmill_shard::rank::{OrderKey, RankIndex, Tie};
+use ringmill_shard::rank::{RankIndex, Tie};
 use std::collections::BTreeMap;
+
+/// A score and what decides between equal ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct OrderKey {
+    sort_key: u64,
+    tie: Tie,
+}
+
+impl OrderKey {
+    fn words(&self) -> [u64; 3] {
+        let [stamp, minor] = self.tie.words();
+        [self.sort_key, stamp, minor]
+    }
+
+    fn from_words([sort_key, stamp, minor]: [u64; 3]) -> Self {
+        let tie = Tie::from_words([stamp, minor]);
+        Self { sort_key, tie }
+    }
+}
 
 /// The obviously right index: all keys in one sorted vector.
 #[derive(Default)]

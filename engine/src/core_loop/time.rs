@@ -129,8 +129,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
-    /// Moves event time on where input has stopped and a window waits for it, here or on another
-    /// shard: a window is final once it is so on all of them. True if something was logged.
+    /// Moves event time on where input has stopped and a window or season waits for it, here or on
+    /// another shard: either is final once it is so on all of them. True if something was logged.
     pub(super) fn advance_idle_streams(&mut self) -> bool {
         let mut moved = false;
         for stream in 0..self.streams.len() {
@@ -138,13 +138,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
             let in_effect = self.state.watermark_ms(stream);
             // What another shard has recorded waited for this one's events too, or found it idle.
             let followed = clock.recorded_elsewhere;
-            let is_waited_for = self.state.has_open_windows(stream)
+            let by_windows = self.state.has_open_windows(stream)
                 || (self.state.has_windows(stream) && followed > in_effect);
-            if self.turn_ns < clock.moved_ns + MOVE_PAUSE_NS || !is_waited_for {
+            let may_wait = by_windows || self.state.has_seasons(stream);
+            if self.turn_ns < clock.moved_ns + MOVE_PAUSE_NS || !may_wait {
                 continue;
             }
             let target = self.idle_target(stream).max(followed);
             if target <= in_effect {
+                continue;
+            }
+            // A season may last for months: only what ends one is worth an entry, and nothing where
+            // no event ever was.
+            let is_begun = followed != NONE || self.state.next_watermark_ms(stream) != NONE;
+            let by_seasons = is_begun && self.state.seasons_await(stream, target);
+            if !by_windows && !by_seasons {
                 continue;
             }
             let watermark = WatermarkEntry {

@@ -1,7 +1,11 @@
-//! Reading boards: the top, the rank of a member, and who stands around it.
+//! Reading boards: the top, the rank of a member, who stands around it, and how a list of members
+//! stand among themselves.
 //!
 //! Every shard answers with order keys, and the pages are joined from those. A member's place is
 //! asked of the shard that owns it; all others tell how many of theirs are better.
+
+mod among;
+mod season;
 
 use std::sync::Arc;
 
@@ -9,18 +13,25 @@ use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use ringmill_shard::limits::TOP_MAX;
-use ringmill_shard::merge::{BoardPage, merge_neighbours, merge_tops};
+use ringmill_shard::merge::{Above, BoardPage, RankNumber, merge_neighbours, merge_tops};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::pipeline::{Board, Pipeline};
-use ringmill_shard::query::{Answer, BoardRow, NeighboursAnswer, Query, TopAnswer};
+use ringmill_shard::pipeline::{Board, Pipeline, RankStyle};
+use ringmill_shard::query::{
+    Answer, BetterAnswer, BoardPlace, BoardRow, NeighboursAnswer, Query, TopAnswer,
+};
+use ringmill_shard::rank::OrderKey;
+use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::Field;
 use ringmill_shard::value::Value;
 use serde_json::json;
 
-use super::answers::{ask_all, ask_one, missing, scalar};
+use super::answers::{ask_all, ask_one, scalar};
 use super::params::Params;
 use super::problem::Problem;
 use super::{App, lookup, path, reply};
+pub(super) use among::post_among;
+use season::Chosen;
+pub(super) use season::get_seasons;
 
 /// Rows of a top without `n`.
 const TOP_DEFAULT: usize = 10;
@@ -36,14 +47,16 @@ pub(super) async fn get_top(
     let mut params = Params::read(&uri)?;
     let n = params.take_count("n", TOP_DEFAULT, 1, TOP_MAX)?;
     let offset = params.take_count("offset", 0, 0, TOP_MAX)?;
+    let wanted = take_season(&mut params, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     if offset + n > TOP_MAX {
         let detail = format!("`offset` and `n` reach at most rank {TOP_MAX}");
         return Err(Problem::bad_parameter("offset", detail));
     }
+    let chosen = season::choose(&app, index, board, wanted).await?;
     let query = Query::Top {
-        board: index as u16,
+        board: chosen.of,
         offset: 0,
         n: (offset + n) as u32,
     };
@@ -53,10 +66,10 @@ pub(super) async fn get_top(
     })
     .await?;
     let tops: Vec<TopAnswer> = answers.replies.into_iter().map(|(_, top)| top).collect();
-    let page = merge_tops(tops, offset, n);
-    let mut body = page_body(&app.pipeline, board, &page);
+    let (page, above) = merge_tops(tops, board.scores.len(), offset, n);
+    let mut body = page_body(&app.pipeline, board, &page, above);
     body["shards"] = app.cores.shards().into();
-    missing(&mut body, &answers.missing);
+    chosen.describe(&mut body, &answers.missing);
     Ok(reply(body, numbers_as_text))
 }
 
@@ -66,15 +79,22 @@ pub(super) async fn get_rank(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let (name, member) = path(names)?;
-    let params = Params::read(&uri)?;
+    let (index, board) = find(&app.pipeline, &name)?;
+    let mut params = Params::read(&uri)?;
+    let wanted = take_season(&mut params, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
-    let (index, board) = find(&app.pipeline, &name)?;
-    let place = find_member(&app, index, board, &member).await?;
-    let mut better = place.local_rank;
+    let chosen = season::choose(&app, index, board, wanted).await?;
+    let place = find_member(&app, &chosen, board, &member).await?;
+    let (mut better, asked) = match board.rank {
+        RankStyle::Ordinal => (place.better, place.row.place()),
+        _ => (
+            place.better_score,
+            place.row.start_of_score(board.scores.len()),
+        ),
+    };
     let mut members = place.members;
-    let query = neighbours(index, &place.row, 0, 0);
-    let answers = ask_neighbours(&app, &query).await?;
+    let answers = ask_neighbours(&app, &neighbours(&chosen, asked, 0)).await?;
     for (shard, answer) in &answers.replies {
         // The owner told its share together with the score.
         if *shard != place.owner {
@@ -82,16 +102,20 @@ pub(super) async fn get_rank(
             members += answer.members;
         }
     }
+    let above = Above {
+        members: better,
+        scores: better_scores(&app, &chosen, board, vec![place.row.key]).await?[0],
+    };
     let mut body = json!({
         "board": board.name,
         "member": member_json(&app.pipeline, board, &place.row),
-        "score": scalar(&place.row.score),
-        "rank": better + 1,
+        "score": score_json(&place.row),
+        "rank": number_json(RankNumber::new(board.rank, better, above, members)),
         "members": members,
         "shards": app.cores.shards(),
         "final": false,
     });
-    missing(&mut body, &answers.missing);
+    chosen.describe(&mut body, &answers.missing);
     Ok(reply(body, numbers_as_text))
 }
 
@@ -104,17 +128,20 @@ pub(super) async fn get_around(
     let (index, board) = find(&app.pipeline, &name)?;
     let mut params = Params::read(&uri)?;
     let n = params.take_count("n", AROUND_DEFAULT, 1, TOP_MAX)?;
+    let wanted = take_season(&mut params, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
-    let place = find_member(&app, index, board, &member).await?;
-    let query = neighbours(index, &place.row, n as u32, n as u32);
+    let chosen = season::choose(&app, index, board, wanted).await?;
+    let place = find_member(&app, &chosen, board, &member).await?;
+    let query = neighbours(&chosen, place.row.place(), n as u32);
     let answers = ask_neighbours(&app, &query).await?;
     let around: Vec<NeighboursAnswer> = answers.replies.into_iter().map(|(_, one)| one).collect();
     let page = merge_neighbours(around, n);
-    let mut body = page_body(&app.pipeline, board, &page);
+    let above = above_first(&app, &chosen, board, &page).await?;
+    let mut body = page_body(&app.pipeline, board, &page, above);
     body["member"] = member_json(&app.pipeline, board, &place.row);
     body["shards"] = app.cores.shards().into();
-    missing(&mut body, &answers.missing);
+    chosen.describe(&mut body, &answers.missing);
     Ok(reply(body, numbers_as_text))
 }
 
@@ -127,6 +154,14 @@ fn find<'a>(pipeline: &'a Pipeline, name: &str) -> Result<(usize, &'a Board), Pr
     Ok((index, &pipeline.boards[index]))
 }
 
+/// The parameter `season`, which only boards with seasons have.
+fn take_season(params: &mut Params, board: &Board) -> Result<Option<String>, Problem> {
+    match board.season {
+        Some(_) => params.take("season"),
+        None => Ok(None),
+    }
+}
+
 fn member_field<'a>(pipeline: &'a Pipeline, board: &Board) -> &'a Field {
     &pipeline.streams[board.stream].schema.fields[board.member]
 }
@@ -135,24 +170,25 @@ fn member_field<'a>(pipeline: &'a Pipeline, board: &Board) -> &'a Field {
 struct Place {
     owner: usize,
     row: BoardRow,
-    local_rank: u64,
+    better: u64,
+    better_score: u64,
     members: u64,
 }
 
-async fn find_member(app: &App, index: usize, board: &Board, text: &str) -> Result<Place, Problem> {
+async fn find_member(
+    app: &App,
+    chosen: &Chosen,
+    board: &Board,
+    text: &str,
+) -> Result<Place, Problem> {
     let field = member_field(&app.pipeline, board);
-    let value = Value::parse_text(field.kind, text).map_err(|reason| {
-        let detail = format!(
-            "`{text}` is no {} ({reason}), as members of the board are",
-            field.kind
-        );
-        Problem::bad_request(detail).with("field", &*field.name)
-    })?;
+    let value =
+        Value::parse_text(field.kind, text).map_err(|reason| no_member(field, text, reason))?;
     let mut member = Vec::new();
     value.write_canonical(&mut member);
     let owner = shard_of(group_of(key_hash(&member)), app.cores.shards());
     let query = Query::Member {
-        board: index as u16,
+        board: chosen.of,
         member,
     };
     let answer = ask_one(app, owner, &query, |answer| match answer {
@@ -175,18 +211,99 @@ async fn find_member(app: &App, index: usize, board: &Board, text: &str) -> Resu
     Ok(Place {
         owner,
         row,
-        local_rank: answer.local_rank,
+        better: answer.better,
+        better_score: answer.better_score,
         members: answer.members,
     })
 }
 
-fn neighbours(index: usize, row: &BoardRow, above: u32, below: u32) -> Query {
+/// Text that cannot be a member of the board.
+fn no_member(field: &Field, text: &str, reason: RejectReason) -> Problem {
+    let detail = format!(
+        "`{text}` is no {} ({reason}), as members of the board are",
+        field.kind
+    );
+    Problem::bad_request(detail).with("field", &*field.name)
+}
+
+/// `n` rows above and `n` at or below a place.
+fn neighbours(chosen: &Chosen, place: BoardPlace, n: u32) -> Query {
     Query::Neighbours {
-        board: index as u16,
-        key: row.key,
-        above,
-        below,
+        board: chosen.of,
+        place,
+        above: n,
+        below: n,
     }
+}
+
+/// What stands above the first row of a page, as far as its number needs it.
+async fn above_first(
+    app: &App,
+    chosen: &Chosen,
+    board: &Board,
+    page: &BoardPage,
+) -> Result<Above, Problem> {
+    let Some(first) = page.rows.first() else {
+        return Ok(Above::default());
+    };
+    let mut above = Above::default();
+    if board.rank != RankStyle::Ordinal {
+        let places = vec![first.start_of_score(board.scores.len())];
+        let better = count_better(app, chosen, places).await?;
+        // Asked some moments later than the page.
+        above.members = better.better[0].min(page.first_rank);
+        above.scores = better_scores(app, chosen, board, vec![first.key]).await?[0];
+    }
+    Ok(above)
+}
+
+/// How many members of all shards that answer are better than each place.
+async fn count_better(
+    app: &App,
+    chosen: &Chosen,
+    places: Vec<BoardPlace>,
+) -> Result<BetterAnswer, Problem> {
+    let mut sum = BetterAnswer {
+        better: vec![0; places.len()],
+        members: 0,
+    };
+    let count = places.len();
+    let board = chosen.of;
+    let answers = ask_all(
+        app,
+        &Query::CountBetter { board, places },
+        |answer| match answer {
+            Answer::CountBetter(answer) if answer.better.len() == count => Some(answer),
+            _ => None,
+        },
+    )
+    .await?;
+    for (_, answer) in answers.replies {
+        sum.members += answer.members;
+        let counts = sum.better.iter_mut().zip(answer.better);
+        counts.for_each(|(sum, count)| *sum += count);
+    }
+    Ok(sum)
+}
+
+/// How many different scores are better than each key's, for dense ranks: those have one shard.
+async fn better_scores(
+    app: &App,
+    chosen: &Chosen,
+    board: &Board,
+    keys: Vec<OrderKey>,
+) -> Result<Vec<u64>, Problem> {
+    let count = keys.len();
+    if board.rank != RankStyle::Dense {
+        return Ok(vec![0; count]);
+    }
+    let board = chosen.of;
+    let query = Query::CountBetterScores { board, keys };
+    ask_one(app, 0, &query, |answer| match answer {
+        Answer::CountBetterScores(counts) if counts.len() == count => Some(counts),
+        _ => None,
+    })
+    .await
 }
 
 async fn ask_neighbours(
@@ -206,17 +323,38 @@ fn member_json(pipeline: &Pipeline, board: &Board, row: &BoardRow) -> serde_json
     member.map_or(serde_json::Value::Null, |member| member.to_json())
 }
 
-fn page_body(pipeline: &Pipeline, board: &Board, page: &BoardPage) -> serde_json::Value {
-    let row = |(nth, row): (usize, &BoardRow)| {
+/// One score, or the list of those of a board that has several.
+fn score_json(row: &BoardRow) -> serde_json::Value {
+    match &row.scores[..] {
+        [score] => scalar(score),
+        scores => scores.iter().map(scalar).collect(),
+    }
+}
+
+fn number_json(number: RankNumber) -> serde_json::Value {
+    match number {
+        RankNumber::Place(place) => place.into(),
+        RankNumber::Percent(percent) => percent.into(),
+    }
+}
+
+fn page_body(
+    pipeline: &Pipeline,
+    board: &Board,
+    page: &BoardPage,
+    above: Above,
+) -> serde_json::Value {
+    let numbers = page.numbers(board.rank, board.scores.len(), above);
+    let row = |(number, row): (RankNumber, &BoardRow)| {
         json!({
-            "rank": page.first_rank + nth as u64 + 1,
+            "rank": number_json(number),
             "member": member_json(pipeline, board, row),
-            "score": scalar(&row.score),
+            "score": score_json(row),
         })
     };
     json!({
         "board": board.name,
-        "rows": page.rows.iter().enumerate().map(row).collect::<Vec<_>>(),
+        "rows": numbers.into_iter().zip(&page.rows).map(row).collect::<Vec<_>>(),
         "members": page.members,
         "offset": page.first_rank,
         "final": false,

@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use ringmill_shard::pipeline::{
-    Board, Computed, Pipeline, ScoreRule, Stream, View, Window, WindowKind, zone_rules_version,
+    Board, Computed, Pipeline, Score, ScoreRule, Stream, View, Window, WindowKind,
+    zone_rules_version,
 };
 use serde_json::{Map, Value, json};
 
@@ -179,23 +180,30 @@ fn describe_window(window: &Window) -> Value {
 
 fn describe_board(board: &Board, stream: &Stream) -> Value {
     let name = |column: usize| stream.column(column).name;
-    let rule = match (board.score.rule, board.score.field) {
-        (ScoreRule::Sum, None) => "count()".to_owned(),
-        (ScoreRule::Sum, Some(field)) => format!("sum({})", name(field)),
-        (ScoreRule::Best, field) => format!("best({})", field.map_or("", name)),
-        (ScoreRule::Latest, field) => format!("latest({})", field.map_or("", name)),
+    let score = |score: &Score| {
+        let rule = match (score.rule, score.field) {
+            (ScoreRule::Sum, None) => "count()".to_owned(),
+            (rule, field) => format!("{}({})", rule.name(), field.map_or("", name)),
+        };
+        let direction = if score.descending { "desc" } else { "asc" };
+        Value::from(format!("{rule} {direction}"))
     };
-    let direction = if board.score.descending {
-        "desc"
-    } else {
-        "asc"
+    let score = match &board.scores[..] {
+        [one] => score(one),
+        several => several.iter().map(score).collect(),
     };
     json!({
         "board": board.name,
         "from": stream.name,
         "where": board.filter.map(name),
         "member": name(board.member),
-        "score": format!("{rule} {direction}"),
-        "ties": "first-to-reach",
+        "score": score,
+        "ties": board.ties.name(),
+        "rank": board.rank.name(),
+        "season": board.season.as_ref().map(|season| json!({
+            "every": season.every.to_string(),
+            "grace_ms": season.grace_ms,
+            "keep": season.keep,
+        })),
     })
 }

@@ -325,6 +325,11 @@ fn write_boards(text: &mut Text, app: &App, stats: &ShardStats) {
     });
     let name = "ringmill_board_expression_errors_total";
     write_errors(text, name, stats, label, |s, i| s.counters.boards[i].errors);
+    let name = "ringmill_board_late_total";
+    let head = (name, "counter", "Events after their season was final");
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.boards[i].late.into()
+    });
 }
 
 fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {

@@ -123,7 +123,10 @@ impl Rows {
     }
 }
 
-/// Reads a body to its end.
+/// Most bytes of a body that is one document.
+const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads a body of lines to its end.
 pub(crate) async fn read_rows(
     body: Body,
     schema: &Schema,
@@ -149,6 +152,26 @@ pub(crate) async fn read_rows(
     }
     outcome?;
     lines.finish()
+}
+
+/// Reads a body that is one document.
+pub(crate) async fn read_whole(body: Body, limits: &BodyLimits) -> Result<Vec<u8>, Problem> {
+    let mut pieces = Pieces {
+        body,
+        bytes: 0,
+        deadline: Instant::now() + limits.body_timeout,
+    };
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.next(limits).await? {
+        if whole.len() <= DOCUMENT_BYTES_MAX {
+            whole.extend_from_slice(&piece);
+        }
+    }
+    if whole.len() > DOCUMENT_BYTES_MAX {
+        let detail = format!("the body of this request has at most {DOCUMENT_BYTES_MAX} bytes");
+        return Err(Problem::too_large(detail).with("limit_bytes", DOCUMENT_BYTES_MAX));
+    }
+    Ok(whole)
 }
 
 fn body_too_large(limits: &BodyLimits) -> Problem {

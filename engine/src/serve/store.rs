@@ -55,6 +55,9 @@ pub(super) fn open(
     std::fs::create_dir_all(dir).map_err(unusable)?;
     let is_new = !dir.join(MANIFEST_NAME).exists();
     check_floor(args, is_new)?;
+    pipeline
+        .fits_shards(shards)
+        .map_err(|problem| ServeError::Pipeline(problem.to_string()))?;
     check_pipeline(dir, pipeline)?;
     let mut disk = PosixDisk::new();
     let mut manifest = Manifest::open_or_create(&mut disk, dir, shards as u32)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ringmill_shard::entry::ProducerId;
-use ringmill_shard::pipeline::{Durability, Pipeline, ScoreRule};
+use ringmill_shard::pipeline::{Board, Durability, Pipeline, ScoreRule};
 use ringmill_shard::query::{Answer, Query, Scalar};
 
 use super::control::Answered;
@@ -98,12 +98,12 @@ impl Book {
                 }
             }
             (Query::Top { board, .. }, Some(Answer::Top(top))) => {
-                let score = &pipeline.boards[usize::from(*board)].score;
-                if (score.rule, score.field) != (ScoreRule::Sum, None) {
+                let board = &board.board;
+                if !counts_events(&pipeline.boards[usize::from(*board)]) {
                     return;
                 }
                 for row in &top.rows {
-                    if let Scalar::U64(count) = row.score {
+                    if let Scalar::U64(count) = row.scores[0] {
                         let shown = self.shown_counts.entry((*board, row.member.clone()));
                         let shown = shown.or_default();
                         *shown = (*shown).max(count);
@@ -113,4 +113,10 @@ impl Book {
             _ => {}
         }
     }
+}
+
+/// Whether the first score of a board can only rise: `count()`, and never anew.
+pub(crate) fn counts_events(board: &Board) -> bool {
+    let score = &board.scores[0];
+    board.season.is_none() && (score.rule, score.field) == (ScoreRule::Sum, None)
 }

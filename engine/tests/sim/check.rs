@@ -6,16 +6,17 @@ use ringmill_engine::recovery::Layout;
 use ringmill_shard::entry::{Entry, decode_entry};
 use ringmill_shard::merge::{merge_tops, merge_windows};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::pipeline::{Pipeline, ScoreRule};
-use ringmill_shard::query::{Answer, Query, Scalar};
+use ringmill_shard::pipeline::{Board, Pipeline, Ties};
+use ringmill_shard::query::{Answer, BoardSeason, Query, Scalar};
 use ringmill_shard::rank::Tie;
 use ringmill_shard::state::ShardState;
 use ringmill_shard::window::group_values;
 use ringmill_storage::disk::sim::SimDisk;
 use ringmill_storage::verify::read_dir;
 
-use super::book::Book;
+use super::book::{Book, counts_events};
 use super::cover::{Cover, Point};
+use super::model::boards::SeasonTruth;
 use super::model::generate::Datum;
 use super::model::oracle::{ClockRun, Oracle, Recorded, Row};
 
@@ -181,13 +182,14 @@ impl Contents {
         }
         let oracle = Oracle::new(pipeline, self.recorded(|_| true), Vec::new());
         for (index, board) in pipeline.boards.iter().enumerate() {
-            if (board.score.rule, board.score.field) != (ScoreRule::Sum, None) {
+            if !counts_events(board) {
                 continue;
             }
-            let places = oracle.board(board);
+            let (mut seasons, _) = oracle.board(board, i64::MIN);
+            let places = seasons.remove(0).places;
             let counts: HashMap<Vec<u8>, u64> = places
                 .iter()
-                .map(|place| match place.score {
+                .map(|place| match place.scores[0] {
                     Scalar::U64(count) => (place.member.canonical(), count),
                     ref other => panic!("a count of {other:?}"),
                 })
@@ -365,14 +367,49 @@ fn window_rows(state: &ShardState, pipeline: &Pipeline, index: usize) -> Result<
     }
 }
 
+/// The seasons that every shard has kept.
 fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Result<(), String> {
-    let expected: Vec<_> = oracle
-        .board(&oracle.pipeline.boards[board])
+    let of = &oracle.pipeline.boards[board];
+    let watermarks = states.iter().map(|state| state.watermark_ms(of.stream));
+    let (seasons, late) = oracle.board(of, watermarks.max().unwrap_or(i64::MIN));
+    let counters = states.iter().map(|state| state.counters().boards[board]);
+    let counted: u64 = counters.map(|counters| counters.late).sum();
+    check(counted == late, || {
+        format!("board {board} {of:?}: {counted} late, {late} by the log")
+    })?;
+    for season in &seasons {
+        check_season(states, of, board, season)?;
+    }
+    Ok(())
+}
+
+fn check_season(
+    states: &[&ShardState],
+    of: &Board,
+    board: usize,
+    season: &SeasonTruth,
+) -> Result<(), String> {
+    let (columns, ties) = (of.scores.len(), of.ties);
+    // Where moments do not decide, no answer tells them.
+    let tie = |tie| match ties {
+        Ties::FirstToReach | Ties::LastToReach => tie,
+        Ties::Member | Ties::Shared => Tie::default(),
+    };
+    let season_ms = season.span.map(|(start_ms, _)| start_ms);
+    let expected: Vec<_> = season
+        .places
         .iter()
-        .map(|place| (place.member.canonical(), place.score, place.tie))
+        .map(|place| {
+            (
+                place.member.canonical(),
+                place.scores.clone(),
+                tie(place.tie),
+            )
+        })
         .collect();
+    let board = board as u16;
     let query = Query::Top {
-        board: board as u16,
+        board: BoardSeason { board, season_ms },
         offset: 0,
         n: 10_000,
     };
@@ -380,17 +417,20 @@ fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Res
         Answer::Top(top) => top,
         other => panic!("{other:?}"),
     });
-    let page = merge_tops(tops.collect(), 0, 10_000);
+    let (page, _) = merge_tops(tops.collect(), columns, 0, 10_000);
     let actual: Vec<_> = page
         .rows
         .iter()
-        .map(|row| (row.member.clone(), row.score, row.key.tie))
+        .map(|row| {
+            let reached = row.reached(columns, ties).unwrap_or_default();
+            (row.member.clone(), row.scores.clone(), reached)
+        })
         .collect();
     check(actual == expected, || {
         let differs = actual.iter().zip(&expected).find(|(a, b)| a != b);
         format!(
-            "board {board} {:?}: {} members, {} by the log; first difference {differs:?}",
-            oracle.pipeline.boards[board],
+            "board {board} {of:?} {:?}: {} members, {} by the log; first difference {differs:?}",
+            season.span,
             actual.len(),
             expected.len()
         )

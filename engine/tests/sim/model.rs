@@ -1,6 +1,8 @@
 //! The plain computation and the random pipelines of the shard's own tests.
 #![allow(dead_code)] // Only a part of each is used here.
 
+#[path = "../../../shard/tests/model/boards.rs"]
+pub(crate) mod boards;
 #[path = "../../../shard/tests/model/computed.rs"]
 pub(crate) mod computed;
 #[path = "../../../shard/tests/model/expected.rs"]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use ringmill_engine::clock::ManualClock;
 use ringmill_engine::metrics::Counter;
 use ringmill_shard::pipeline::Durability;
-use ringmill_shard::query::Query;
+use ringmill_shard::query::{BoardSeason, Query};
 use ringmill_shard::state::ShardState;
 use ringmill_storage::disk::sim::{Crash, Fault, FaultRates, SimWorld};
 use ringmill_storage::error::StorageError;
@@ -352,7 +352,7 @@ impl Run<'_> {
                 0 => {
                     let board = self.random.below(boards) as u16;
                     Query::Top {
-                        board,
+                        board: BoardSeason::current(board),
                         offset: 0,
                         n: 1_000,
                     }

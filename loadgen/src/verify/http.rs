@@ -93,8 +93,12 @@ pub(super) struct BoardInfo {
     pub(super) filter: Option<String>,
     /// Field that names its members.
     pub(super) member: String,
-    /// Rule and direction, as `sum(points) desc`.
-    pub(super) score: String,
+    /// Rule and direction, as `sum(points) desc`; a list of them if there are several.
+    pub(super) score: Json,
+    /// How rows are numbered.
+    pub(super) rank: String,
+    /// After which time scores begin anew; null for never.
+    pub(super) season: Json,
 }
 
 /// A page of a board.

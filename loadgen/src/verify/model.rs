@@ -39,8 +39,8 @@ struct Board {
 pub(super) struct Model {
     schema: Schema,
     boards: Vec<Board>,
-    /// Boards whose rule cannot be repeated without event times.
-    beyond: Vec<String>,
+    /// Boards that are not repeated, and why.
+    beyond: Vec<(String, &'static str)>,
     events: u64,
     row: Vec<u8>,
 }
@@ -51,8 +51,8 @@ impl Model {
         let mut beyond = Vec::new();
         for info in pipeline.boards.iter().filter(|board| board.from == stream) {
             match parse_board(&schema, info) {
-                Some(board) => boards.push(board),
-                None => beyond.push(info.board.clone()),
+                Ok(board) => boards.push(board),
+                Err(reason) => beyond.push((info.board.clone(), reason)),
             }
         }
         let row = vec![0u8; schema.row_len()];
@@ -103,10 +103,8 @@ impl Model {
             ));
             return Ok(());
         }
-        for name in &self.beyond {
-            findings.skipped.push(format!(
-                "board {name}: its scores are more than a count or a field of every event"
-            ));
+        for (name, reason) in &self.beyond {
+            findings.skipped.push(format!("board {name}: {reason}"));
         }
         for board in &self.boards {
             board.compare_top(&self.schema, client, findings)?;
@@ -150,12 +148,26 @@ impl Model {
     }
 }
 
-/// The board, if it takes every event and its score is that of a field.
-fn parse_board(schema: &Schema, info: &BoardInfo) -> Option<Board> {
+/// A board that can be computed again, or why it is not.
+fn parse_board(schema: &Schema, info: &BoardInfo) -> Result<Board, &'static str> {
     if info.filter.is_some() {
-        return None;
+        return Err("it does not take every event");
     }
-    let (rule, direction) = info.score.rsplit_once(' ')?;
+    let Json::String(score) = &info.score else {
+        return Err("it has several scores");
+    };
+    if !info.season.is_null() {
+        return Err("its seasons depend on event times");
+    }
+    if !matches!(info.rank.as_str(), "ordinal" | "competition") {
+        return Err("its rows are not numbered by place");
+    }
+    parse_score(schema, info, score)
+        .ok_or("its score is more than a count or a field of every event")
+}
+
+fn parse_score(schema: &Schema, info: &BoardInfo, score: &str) -> Option<Board> {
+    let (rule, direction) = score.rsplit_once(' ')?;
     let (name, field) = rule.strip_suffix(')')?.split_once('(')?;
     let integer_field = || {
         use ringmill_shard::schema::FieldType::{I64, U64};

@@ -1,210 +1,204 @@
 //! A board whose member is the stream's key. Its scores need no record but the rank index: the
-//! sort key *is* the score.
+//! sort keys *are* the scores.
 
+mod rules;
+
+use super::order::OrderPlan;
+use super::ranks::Ranks;
 use super::score::ScorePlan;
+use super::seasons::{At, Part, Seasons};
 use super::{BoardCounters, BoardRead, Origin};
-use crate::aggregate::{CompensatedSum, Number};
+use crate::aggregate::CompensatedSum;
 use crate::gate::Gate;
-use crate::pipeline::ScoreRule;
-use crate::rank::{AIM_CHUNK, Aim, OrderKey, RankIndex, Tie};
-use crate::schema::Schema;
+use crate::pipeline::{Board, Stream};
+use crate::query::SeasonRow;
+use crate::schema::{Field, Schema};
 use crate::table::KeyTable;
 use crate::table::chunks::Chunks;
 use crate::window::Accepted;
+use crate::window::grid::Span;
+use rules::{Pass, Rules, Step};
 
 #[derive(Debug, Clone)]
 pub(crate) struct KeyBoard {
-    score: ScorePlan,
-    rank: RankIndex<3>,
-    /// The key field, if it may be null: such events touch no board.
-    optional_member: Option<usize>,
-    /// Compensated sums by member, for sums of f64 only.
-    float_sums: Chunks<CompensatedSum>,
+    rules: Rules,
+    seasons: Seasons<KeyPart>,
     overflow: u64,
     gate: Gate,
 }
 
+/// The members of one season, or of a board without.
+#[derive(Debug, Clone)]
+struct KeyPart {
+    /// Of a season, so that it is no larger than what it holds; else the stream's keys are used.
+    members: Option<KeyTable>,
+    rank: Ranks,
+    sums: FloatSums,
+}
+
+/// Compensated sums by member, of the columns that sum f64.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FloatSums {
+    sums: Chunks<CompensatedSum>,
+    /// Such columns.
+    columns: usize,
+}
+
 impl KeyBoard {
-    pub(crate) fn new(schema: &Schema, member: usize, score: ScorePlan, gate: Gate) -> Self {
+    pub(crate) fn new(stream: &Stream, board: &Board, gate: Gate) -> Self {
+        let field = &stream.schema.fields[board.member];
+        let order = OrderPlan::new(stream, board);
+        let is_float = |column: &&ScorePlan| column.is_float_sum();
+        let part = KeyPart {
+            members: board.season.as_ref().map(|_| KeyTable::of_field(field)),
+            rank: Ranks::new(order.words()),
+            sums: FloatSums {
+                sums: Chunks::new(),
+                columns: order.columns.iter().filter(is_float).count(),
+            },
+        };
         Self {
-            score,
-            rank: RankIndex::new(),
-            optional_member: schema.fields[member].optional.then_some(member),
-            float_sums: Chunks::new(),
+            seasons: Seasons::new(board, field, part),
+            rules: Rules {
+                order,
+                optional_member: field.optional.then_some(board.member),
+                member: board.member,
+            },
             overflow: 0,
             gate,
         }
     }
 
-    pub(crate) fn read<'a>(&'a self, members: &'a KeyTable) -> BoardRead<'a> {
-        BoardRead {
-            score: &self.score,
-            rank: &self.rank,
-            members,
-        }
+    /// The board in a season; `keys` are those of the stream.
+    pub(crate) fn read<'a>(&'a self, at: At, keys: &'a KeyTable) -> BoardRead<'a> {
+        self.rules.read(self.seasons.part(at), keys)
+    }
+
+    /// Every season with what it holds, and with the floating-point sums of each member.
+    pub(crate) fn all<'a>(
+        &'a self,
+        keys: &'a KeyTable,
+    ) -> impl Iterator<Item = (Span, BoardRead<'a>, &'a FloatSums)> {
+        let all = self.seasons.all();
+        all.map(|(span, part)| (span, self.rules.read(part, keys), &part.sums))
     }
 
     pub(crate) fn counters(&self) -> BoardCounters {
         BoardCounters {
-            members: self.rank.len(),
+            members: self.seasons.members(),
             overflow: self.overflow,
+            late: self.seasons.late(),
             errors: self.gate.errors(),
         }
     }
 
+    pub(crate) fn seasons(&self) -> Vec<SeasonRow> {
+        self.seasons.rows()
+    }
+
+    pub(crate) fn advance(&mut self, watermark_ms: i64) {
+        self.seasons.advance(watermark_ms);
+    }
+
+    pub(crate) fn awaits(&self, in_effect_ms: i64, watermark_ms: i64) -> bool {
+        self.seasons.awaits(in_effect_ms, watermark_ms)
+    }
+
     /// Asks for the records of these members, some time before they are applied.
     pub(crate) fn prefetch(&self, members: &[u32]) {
-        self.rank.prefetch(members);
-    }
-
-    /// Applies the accepted rows of a batch.
-    pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
-        if self.gate.is_open() {
-            return self.apply_passed(schema, batch, origin);
-        }
-        let mut gate = std::mem::take(&mut self.gate);
-        self.apply_passed(schema, &gate.pass(batch), origin);
-        self.gate = gate;
-    }
-
-    fn apply_passed(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
-        let score = self.score;
-        match (score.rule, score.number) {
-            (ScoreRule::Sum, Number::F64) => self.apply_float_sum(schema, batch, origin),
-            (ScoreRule::Sum, Number::U64) => {
-                self.each(schema, batch, origin, |current, bits| {
-                    let Some(current) = current else {
-                        return Some(score.sort_key(bits));
-                    };
-                    let sum = score.score_bits(current).checked_add(bits)?;
-                    Some(score.sort_key(sum))
-                });
-            }
-            (ScoreRule::Sum, _) => {
-                self.each(schema, batch, origin, |current, bits| {
-                    let Some(current) = current else {
-                        return Some(score.sort_key(bits));
-                    };
-                    let sum = score.score_bits(current).cast_signed();
-                    let sum = sum.checked_add(bits.cast_signed())?;
-                    Some(score.sort_key(sum.cast_unsigned()))
-                });
-            }
-            (ScoreRule::Best, _) => {
-                self.each(schema, batch, origin, |current, bits| {
-                    let offered = score.sort_key(bits);
-                    Some(current.map_or(offered, |current| current.min(offered)))
-                });
-            }
-            (ScoreRule::Latest, _) => {
-                self.each(schema, batch, origin, |_, bits| Some(score.sort_key(bits)));
-            }
+        if !self.seasons.is_seasonal() {
+            self.seasons.part(At::ALL_TIME).rank.prefetch(members);
         }
     }
 
-    /// Runs `step`, current sort key and event to new sort key (`None` on overflow), over a batch.
-    /// An event that leaves the score as it is keeps the tie.
-    ///
-    /// Goes in chunks of a few dozen events, each in two passes, so that cache misses overlap:
-    /// where to, then the updates in order. The records were asked for before.
-    #[inline]
-    fn each(
+    /// Applies the accepted rows of a batch; `keys` are those of the stream.
+    pub(crate) fn apply(
         &mut self,
         schema: &Schema,
         batch: &Accepted<'_>,
+        keys: &KeyTable,
         origin: Origin,
-        step: impl Fn(Option<u64>, u64) -> Option<u64>,
     ) {
-        let members = batch.members.chunks(AIM_CHUNK);
-        let chunks = batch.picks.chunks(AIM_CHUNK).zip(members);
-        let mut aims = [Aim::NONE; AIM_CHUNK];
-        let mut scores = [None; AIM_CHUNK];
-        for (picks, members) in chunks {
-            for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
-                let bits = self.event_bits(schema, batch, pick);
-                scores[index] = bits;
-                let aimed = bits.and_then(|bits| step(self.rank.first_word(member), bits));
-                aims[index] = aimed.map_or(Aim::NONE, |sort_key| {
-                    self.rank.aim(member, &origin.order(sort_key, pick))
-                });
-            }
-            for (index, (&pick, &member)) in picks.iter().zip(members).enumerate() {
-                let Some(bits) = scores[index] else { continue };
-                // An earlier event of the chunk may have moved the same member: read again.
-                let current = self.rank.first_word(member);
-                match step(current, bits) {
-                    None => self.overflow += 1,
-                    Some(sort_key) if current == Some(sort_key) => {}
-                    Some(sort_key) => {
-                        let words = origin.order(sort_key, pick);
-                        self.rank.update_aimed(member, &words, aims[index]);
-                    }
+        let (rules, overflow) = (&self.rules, &mut self.overflow);
+        let batch = self.gate.pass(batch);
+        self.seasons.apply(&batch, |part, _, events, scratch| {
+            let KeyPart {
+                members,
+                rank,
+                sums,
+            } = part;
+            let (ids, table) = match members {
+                None => (events.members, keys),
+                Some(table) => {
+                    rules.find_members(schema, events, table, scratch);
+                    (scratch.ids.as_slice(), &*table)
                 }
-            }
-        }
-    }
-
-    /// The score of an event, `None` if it touches no board.
-    #[inline]
-    fn event_bits(&self, schema: &Schema, batch: &Accepted<'_>, pick: u32) -> Option<u64> {
-        let at = pick as usize * schema.row_len();
-        let row = &batch.rows[at..at + schema.row_len()];
-        let absent = |field| schema.is_null(row, field);
-        if self.optional_member.is_some_and(absent) {
-            return None;
-        }
-        self.score.bits(schema, batch, row, pick)
-    }
-
-    fn apply_float_sum(&mut self, schema: &Schema, batch: &Accepted<'_>, origin: Origin) {
-        let members = batch.members;
-        let highest = members
-            .iter()
-            .max()
-            .map_or(0, |&member| member as usize + 1);
-        self.float_sums.grow_to(highest, CompensatedSum::default());
-        let mut sums = std::mem::take(&mut self.float_sums);
-        for (&pick, &member) in batch.picks.iter().zip(members) {
-            let Some(bits) = self.event_bits(schema, batch, pick) else {
-                continue;
             };
-            let mut sum = *sums.at(member as usize);
-            sum.add(f64::from_bits(bits));
-            if !sum.value().is_finite() {
-                self.overflow += 1;
-                continue;
-            }
-            *sums.at_mut(member as usize) = sum;
-            let sort_key = self.score.sort_key((sum.value() + 0.0).to_bits());
-            if self.rank.first_word(member) != Some(sort_key) {
-                self.rank.update(member, &origin.order(sort_key, pick));
-            }
-        }
-        self.float_sums = sums;
-    }
-
-    /// Sum and compensation of a member, where scores are such sums.
-    pub(crate) fn float_sum(&self, member: u32) -> Option<CompensatedSum> {
-        let kept = self.score.is_float_sum() && (member as usize) < self.float_sums.len();
-        kept.then(|| *self.float_sums.at(member as usize))
+            let pass = Pass {
+                schema,
+                batch: events,
+                members: ids,
+                origin,
+            };
+            *overflow += rules.apply(rank, sums, table, pass);
+        });
     }
 }
 
-impl Origin {
-    /// The tie of the event at `index` of the batch.
-    #[inline]
-    pub(crate) fn tie(&self, index: u32) -> Tie {
-        Tie {
-            stamp_ns: self.stamp_ns,
-            log_stream: self.log_stream,
-            index,
+impl Part for KeyPart {
+    fn fresh(&self, field: &Field) -> Self {
+        Self {
+            members: self.members.as_ref().map(|_| KeyTable::of_field(field)),
+            rank: self.rank.fresh(),
+            sums: FloatSums {
+                sums: Chunks::new(),
+                columns: self.sums.columns,
+            },
         }
     }
 
-    /// The order of a score that the event at `index` of the batch has reached.
-    #[inline]
-    fn order(&self, sort_key: u64, index: u32) -> [u64; 3] {
-        let tie = self.tie(index);
-        OrderKey { sort_key, tie }.words()
+    fn free_some(&mut self, pieces: &mut usize) -> bool {
+        let of_table = self.members.as_mut();
+        of_table.is_none_or(|members| members.free_some(pieces))
+            && self.rank.free_some(pieces)
+            && self.sums.sums.free_some(pieces)
+    }
+
+    fn members(&self) -> u64 {
+        self.rank.len()
+    }
+}
+
+impl FloatSums {
+    /// Sums and compensations of a member, of the columns that have such.
+    pub(crate) fn of_member(&self, member: u32) -> impl Iterator<Item = CompensatedSum> {
+        let first = member as usize * self.columns;
+        let known = self.sums.len() >= first + self.columns;
+        let columns = if known { self.columns } else { 0 };
+        (first..first + columns).map(|index| *self.sums.at(index))
+    }
+
+    /// Makes room for these members.
+    fn grow_for(&mut self, members: &[u32]) {
+        if self.columns > 0
+            && let Some(&highest) = members.iter().max()
+        {
+            let len = (highest as usize + 1) * self.columns;
+            self.sums.grow_to(len, CompensatedSum::default());
+        }
+    }
+
+    fn of(&self, member: u32, float: usize) -> CompensatedSum {
+        *self.sums.at(member as usize * self.columns + float)
+    }
+
+    fn keep(&mut self, columns: &[ScorePlan], member: u32, step: &Step) {
+        let mut at = member as usize * self.columns;
+        for (column, sum) in columns.iter().zip(&step.sums) {
+            if column.is_float_sum() {
+                *self.sums.at_mut(at) = *sum;
+                at += 1;
+            }
+        }
     }
 }

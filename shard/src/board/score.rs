@@ -32,6 +32,16 @@ impl ScorePlan {
         }
     }
 
+    /// The same plan, told its rule and type once more, so that the compiler knows them.
+    #[inline]
+    pub(crate) fn knowing(self, rule: ScoreRule, number: Number) -> Self {
+        Self {
+            rule,
+            number,
+            ..self
+        }
+    }
+
     /// Whether scores are compensated floating-point sums.
     pub(crate) fn is_float_sum(&self) -> bool {
         self.rule == ScoreRule::Sum && self.number == Number::F64
@@ -65,6 +75,28 @@ impl ScorePlan {
     #[inline]
     pub(crate) fn score_bits(&self, sort_key: u64) -> u64 {
         self.number.bits(sort_key ^ self.flip)
+    }
+
+    /// The sort key behind an event, from the current one; `None` if the score would overflow. Not
+    /// for sums of f64, which a sort key does not tell all of.
+    #[inline]
+    pub(crate) fn step(&self, current: Option<u64>, bits: u64) -> Option<u64> {
+        let offered = self.sort_key(bits);
+        let Some(current) = current else {
+            return Some(offered);
+        };
+        Some(match (self.rule, self.number) {
+            (ScoreRule::Sum, Number::U64) => {
+                self.sort_key(self.score_bits(current).checked_add(bits)?)
+            }
+            (ScoreRule::Sum, _) => {
+                let sum = self.score_bits(current).cast_signed();
+                let sum = sum.checked_add(bits.cast_signed())?;
+                self.sort_key(sum.cast_unsigned())
+            }
+            (ScoreRule::Best, _) => current.min(offered),
+            (ScoreRule::Latest, _) => offered,
+        })
     }
 
     pub(crate) fn scalar(&self, sort_key: u64) -> Scalar {

@@ -1,117 +1,148 @@
-//! `[board.NAME]`.
+//! Boards: what scores their members, what decides between equal scores, how rows are numbered.
 
-use std::ops::Range;
+mod read;
+mod season;
 
-use toml::de::DeTable;
+pub(super) use read::read_board;
 
-use crate::pipeline::call::{is_number, is_ordered, is_word, parse_call};
-use crate::pipeline::computed::{read_argument, read_where};
-use crate::pipeline::parse::read_from;
-use crate::pipeline::problem::Report;
-use crate::pipeline::section::{Section, Text};
-use crate::pipeline::stream::StreamDraft;
-use crate::pipeline::{Board, Score, ScoreRule, keys, suggest};
+use super::WindowKind;
 
-pub(super) fn read_board(
-    report: &mut Report<'_>,
-    drafts: &mut [StreamDraft],
-    name: &str,
-    span: Range<usize>,
-    table: &DeTable<'_>,
-) -> Option<Board> {
-    let path = format!("[board.{name}]");
-    let section = Section::open(report, path, span, table, &keys::BOARD);
-    if let Some(ties) = section.text(report, "ties")
-        && ties.text != keys::TIES
-    {
-        let message = format!("{}: unknown rule of ties `{}`", section.path, ties.text);
-        report.push(ties.span, message, suggest::hint(ties.text, [keys::TIES]));
-    }
-    let from = read_from(report, &section, drafts);
-    let (stream, mut draft) = from.unzip();
-    let filter = read_where(report, &section, draft.as_deref_mut());
-    let member = section.required_text(report, "member");
-    let member = member
-        .zip(draft.as_deref())
-        .and_then(|(text, draft)| draft.resolve_owner(report, &section.path, "a member", text));
-    let score = section.required_text(report, "score");
-    let score = score.and_then(|text| read_score(report, &section, draft, text));
-    Some(Board {
-        name: name.to_owned(),
-        stream: stream?,
-        filter: filter?,
-        member: member?,
-        score: score?,
-    })
+/// `[board.NAME]`: members in the order of their scores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Name.
+    pub name: String,
+    /// The stream that it reads.
+    pub stream: usize,
+    /// Column of truths; only events for which it is true count.
+    pub filter: Option<usize>,
+    /// Field that names the member.
+    pub member: usize,
+    /// Score columns: the first decides, each further one between equals of those before it.
+    pub scores: Vec<Score>,
+    /// What decides between members that are equal in all columns.
+    pub ties: Ties,
+    /// How answers number the rows.
+    pub rank: RankStyle,
+    /// After which time all scores begin anew; `None` for never.
+    pub season: Option<Season>,
 }
 
-const FUNCTIONS: [&str; 4] = ["sum", "best", "latest", "count"];
+/// Seasons of a board: an event belongs to that of its event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Season {
+    /// Which spans of time: windows of equal length, or of the calendar.
+    pub every: WindowKind,
+    /// How long behind its end a season takes late events, in ms.
+    pub grace_ms: i64,
+    /// How many final seasons stay readable.
+    pub keep: u32,
+}
 
-fn read_score(
-    report: &mut Report<'_>,
-    section: &Section<'_, '_>,
-    draft: Option<&mut StreamDraft>,
-    written: Text<'_>,
-) -> Option<Score> {
-    let path = &section.path;
-    let Text { text, span } = written.clone();
-    let Some(call) = parse_call(text).filter(|call| is_word(call.suffix)) else {
-        report.add_hint(
-            span,
-            format!("{path}: `{text}` is no score"),
-            "write for example `sum(points) desc` or `best(time_ms) asc`".to_owned(),
-        );
-        return None;
-    };
-    let descending = match call.suffix {
-        "" | "desc" => true,
-        "asc" => false,
-        other => {
-            let message = format!("{path}: unknown direction `{other}`");
-            report.push(span, message, suggest::hint(other, ["asc", "desc"]));
-            return None;
+/// How events become one column of the score of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Rule.
+    pub rule: ScoreRule,
+    /// Column that it reads; `None` is `count()`, a sum of ones.
+    pub field: Option<usize>,
+    /// Whether the greatest score comes first.
+    pub descending: bool,
+}
+
+/// The rule of a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreRule {
+    /// Sum of all.
+    Sum,
+    /// Greatest if descending, else least.
+    Best,
+    /// Value of the last event.
+    Latest,
+}
+
+impl ScoreRule {
+    /// The name of its function.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ScoreRule::Sum => "sum",
+            ScoreRule::Best => "best",
+            ScoreRule::Latest => "latest",
         }
-    };
-    if !FUNCTIONS.contains(&call.function) {
-        let message = format!("{path}: unknown score `{}`", call.function);
-        report.push(span, message, suggest::hint(call.function, FUNCTIONS));
-        return None;
     }
-    if call.function == "count" {
-        if call.argument.is_empty() {
-            return Some(Score {
-                rule: ScoreRule::Sum,
-                field: None,
-                descending,
-            });
+}
+
+/// The order of members with equal scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ties {
+    /// Who reached the score first, in recorded ingest order.
+    #[default]
+    FirstToReach,
+    /// Who reached the score last, in recorded ingest order.
+    LastToReach,
+    /// The lesser member.
+    Member,
+    /// None is better: they share a rank, and are listed by member.
+    Shared,
+}
+
+impl Ties {
+    /// All, the default first.
+    pub const ALL: [Ties; 4] = [
+        Ties::FirstToReach,
+        Ties::LastToReach,
+        Ties::Member,
+        Ties::Shared,
+    ];
+
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Ties::FirstToReach => "first-to-reach",
+            Ties::LastToReach => "last-to-reach",
+            Ties::Member => "member",
+            Ties::Shared => "shared",
         }
-        report.add(span, format!("{path}: count() takes no field"));
-        return None;
     }
-    if call.argument.is_empty() {
-        report.add(span, format!("{path}: {}() needs a field", call.function));
-        return None;
+
+    /// How rows are numbered unless the file says it.
+    pub const fn usual_rank(self) -> RankStyle {
+        match self {
+            Ties::FirstToReach | Ties::LastToReach | Ties::Member => RankStyle::Ordinal,
+            Ties::Shared => RankStyle::Competition,
+        }
     }
-    let argument = read_argument(report, path, draft?, &written, &call)?;
-    let rule = match call.function {
-        "sum" => ScoreRule::Sum,
-        "best" => ScoreRule::Best,
-        _ => ScoreRule::Latest,
-    };
-    let (fits, wanted): (fn(_) -> bool, _) = match rule {
-        ScoreRule::Sum => (is_number, "u64, i64 or f64"),
-        _ => (is_ordered, "u64, i64, f64 or time"),
-    };
-    if let Some(kind) = argument.kind
-        && !fits(kind)
-    {
-        let message = format!("{path}: {} is {kind}", argument.shown);
-        report.add_hint(span, message, format!("{} takes {wanted}", call.function));
-        return None;
+}
+
+/// How rows are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RankStyle {
+    /// 1 2 3 4: the place in the order, ties decided.
+    Ordinal,
+    /// 1 2 2 4: one more than there are members with a better score.
+    Competition,
+    /// 1 2 2 3: one more than there are better scores.
+    Dense,
+    /// The share of the members, in percent, whose score is no better: the best have 100.
+    Percentile,
+}
+
+impl RankStyle {
+    /// All.
+    pub const ALL: [RankStyle; 4] = [
+        RankStyle::Ordinal,
+        RankStyle::Competition,
+        RankStyle::Dense,
+        RankStyle::Percentile,
+    ];
+
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RankStyle::Ordinal => "ordinal",
+            RankStyle::Competition => "competition",
+            RankStyle::Dense => "dense",
+            RankStyle::Percentile => "percentile",
+        }
     }
-    Some(Score {
-        rule,
-        field: Some(argument.column),
-        descending,
-    })
 }

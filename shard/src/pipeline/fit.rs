@@ -3,7 +3,8 @@
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
-    Aggregate, Board, Column, Computed, Durability, Pipeline, Score, Stream, TimeRule, View,
+    Aggregate, Board, Column, Computed, Durability, Pipeline, RankStyle, Score, Season, Stream,
+    Ties, TimeRule, View,
 };
 use crate::schema::{Field, Schema};
 
@@ -117,19 +118,35 @@ fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
         stream,
         filter,
         member,
-        score,
+        scores,
+        ties,
+        rank,
+        season,
     } = board;
-    let Score {
-        rule,
-        field,
-        descending,
-    } = *score;
-    let argument = field.map(|column| column_text(of, column));
-    let (rule, argument) = (rule.name(), argument.unwrap_or_else(|| "0".to_owned()));
     let member = column_text(of, *member);
     line(format!("board {name} stream {stream} member {member}"));
     describe_filter(of, *filter, line);
-    line(format!("score {rule} {argument} descending {descending}"));
+    for score in scores {
+        let Score {
+            rule,
+            field,
+            descending,
+        } = *score;
+        let argument = field.map(|column| column_text(of, column));
+        let (rule, argument) = (rule.name(), argument.unwrap_or_else(|| "0".to_owned()));
+        line(format!("score {rule} {argument} descending {descending}"));
+    }
+    if (*ties, *rank) != (Ties::FirstToReach, RankStyle::Ordinal) {
+        line(format!("ties {} rank {}", ties.name(), rank.name()));
+    }
+    if let Some(Season {
+        every,
+        grace_ms,
+        keep,
+    }) = season
+    {
+        line(format!("season {every} grace {grace_ms} keep {keep}"));
+    }
 }
 
 /// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt
@@ -165,6 +182,22 @@ pub(super) fn check(new: &Pipeline, stored: &Pipeline) -> Result<(), Vec<Problem
         Ok(())
     } else {
         Err(problems)
+    }
+}
+
+/// Different scores do not add up over shards.
+pub(super) fn check_shards(pipeline: &Pipeline, shards: usize) -> Result<(), Problem> {
+    let dense = |board: &&Board| board.rank == RankStyle::Dense;
+    match pipeline.boards.iter().find(dense) {
+        Some(board) if shards > 1 => Err(problem(
+            format!(
+                "[board.{}]: `dense` ranks need one shard, not {shards}: an equal score on two \
+                 would count twice",
+                board.name
+            ),
+            "use `competition`, or start with one shard",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -7,18 +7,22 @@
 use std::fmt;
 
 use crate::aggregate::ColumnPlan;
+use crate::board::order::OrderPlan;
 use crate::limits::{SHARDS_MAX, SIDE_EVENTS_MAX};
-use crate::pipeline::{Board, Column, Pipeline, ScoreRule, Stream, View};
+use crate::pipeline::{Board, Column, Pipeline, Score, ScoreRule, Stream, View};
 use crate::schema::FieldType;
+use crate::season::at_once;
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
 const TABLE_SLOT_BYTES: u64 = 30;
-/// A member of a rank index: its record and its share of a bucket's list.
-const RANK_MEMBER_BYTES: u64 = 32 + 12;
+/// The share of a member of a rank index in a bucket's list.
+const RANK_ENTRY_BYTES: u64 = 12;
 /// A sum over f64 with its compensation.
 const FLOAT_SUM_BYTES: u64 = 16;
-/// The partial score of a member that is not the stream's key, and its owner.
-const PARTIAL_BYTES: u64 = 40 + 2;
+/// One column of the partial score of a member that is not the stream's key.
+const PARTIAL_BYTES: u64 = 40;
+/// The owner of such a member.
+const OWNER_BYTES: u64 = 2;
 /// One column of one group of one window: a 128-bit accumulator and its count.
 const CELL_BYTES: u64 = 32;
 /// The place of a group's cells.
@@ -76,7 +80,10 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
     let mut lines = Vec::new();
     let mut key_bytes = 0;
     for (index, stream) in pipeline.streams.iter().enumerate() {
-        let is_member = |board: &&Board| board.stream == index && board.member == stream.key;
+        let is_member = |board: &&Board| {
+            // The members of a season stand in a table of its own.
+            board.stream == index && board.member == stream.key && board.season.is_none()
+        };
         if !pipeline.boards.iter().any(|board| is_member(&board)) {
             continue;
         }
@@ -89,23 +96,9 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
         });
     }
     for board in &pipeline.boards {
-        let stream = &pipeline.streams[board.stream];
-        let mut item_bytes = RANK_MEMBER_BYTES;
-        if sums_floats(stream, board) {
-            item_bytes += FLOAT_SUM_BYTES;
-        }
-        if board.member == stream.key {
-            key_bytes += item_bytes;
-        } else {
-            item_bytes += name_bytes(stream, board.member) + TABLE_SLOT_BYTES;
-            item_bytes += PARTIAL_BYTES;
-        }
-        let name = format!("members of board {}", board.name);
-        lines.push(ForecastLine {
-            name,
-            items: keys,
-            item_bytes,
-        });
+        let (line, of_key) = board_line(pipeline, board, keys);
+        key_bytes += of_key;
+        lines.push(line);
     }
     for stream in &pipeline.streams {
         lines.push(ForecastLine {
@@ -142,9 +135,45 @@ fn name_bytes(stream: &Stream, column: usize) -> u64 {
     kind.canonical_bytes_max() as u64 + length
 }
 
-fn sums_floats(stream: &Stream, board: &Board) -> bool {
+/// The members of a board, and how many bytes of each belong to a key of its stream.
+fn board_line(pipeline: &Pipeline, board: &Board, keys: u64) -> (ForecastLine, u64) {
+    let stream = &pipeline.streams[board.stream];
+    let mut item_bytes = member_bytes(stream, board);
+    let is_key = board.member == stream.key;
+    if !is_key {
+        item_bytes += PARTIAL_BYTES * board.scores.len() as u64 + OWNER_BYTES;
+    }
+    if !is_key || board.season.is_some() {
+        // A table of its own.
+        item_bytes += name_bytes(stream, board.member) + TABLE_SLOT_BYTES;
+    }
+    let name = format!("members of board {}", board.name);
+    let (name, seasons) = match &board.season {
+        None => (name, 1),
+        Some(season) => {
+            let seasons = at_once(season, 0) as u64;
+            (format!("{name} in {seasons} seasons"), seasons)
+        }
+    };
+    let line = ForecastLine {
+        name,
+        items: keys.saturating_mul(seasons),
+        item_bytes,
+    };
+    let of_key = if is_key { item_bytes * seasons } else { 0 };
+    (line, of_key)
+}
+
+/// Bytes of a member in the rank index, whose records are a multiple of half a cache line, and its
+/// floating-point sums.
+fn member_bytes(stream: &Stream, board: &Board) -> u64 {
+    let words = OrderPlan::new(stream, board).words() as u64;
+    let record_bytes = (words * 8 + 8).next_multiple_of(32);
     let is_float = |column: usize| stream.column(column).kind == FieldType::F64;
-    board.score.rule == ScoreRule::Sum && board.score.field.is_some_and(is_float)
+    let sums_floats =
+        |score: &&Score| score.rule == ScoreRule::Sum && score.field.is_some_and(is_float);
+    let sums = board.scores.iter().filter(sums_floats).count() as u64;
+    record_bytes + RANK_ENTRY_BYTES + FLOAT_SUM_BYTES * sums
 }
 
 fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> Vec<ForecastLine> {
@@ -214,6 +243,7 @@ fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
         format!("{GROUPS_ASSUMED} groups per window where a view does not group by the key"),
         "every window from `keep` to the newest event holds every group".to_owned(),
         "no late event opens a pane of its own".to_owned(),
+        "every season that is kept holds every member".to_owned(),
         format!("{PRODUCERS} producers"),
         format!(
             "one shard; each further one (at most {SHARDS_MAX}) holds partial groups of its own"

@@ -17,7 +17,9 @@ pub const WINDOW: [&str; 9] = [
     "kind", "size", "hop", "step", "unit", "zone", "late", "keep", "after",
 ];
 /// In `[board.NAME]`.
-pub const BOARD: [&str; 5] = ["from", "where", "member", "score", "ties"];
+pub const BOARD: [&str; 7] = ["from", "where", "member", "score", "ties", "rank", "season"];
+/// In `[board.NAME.season]`.
+pub const SEASON: [&str; 4] = ["every", "zone", "grace", "keep"];
 /// In `[[test]]`.
 pub const TEST: [&str; 4] = ["name", "start", "send", "expect"];
 /// In each step of `send` in `[[test]]`.
@@ -49,8 +51,10 @@ pub const ZONE: &str = "UTC";
 pub const AFTER: &str = "drop";
 /// What `after` may be.
 pub const AFTERS: [&str; 2] = ["drop", "amend"];
-/// `ties`, and the only rule.
-pub const TIES: &str = "first-to-reach";
+/// `grace` of a season, in ms.
+pub const GRACE_MS_DEFAULT: i64 = 0;
+/// `keep` of a season.
+pub const SEASONS_KEPT_DEFAULT: u32 = 1;
 /// A flush interval beyond an hour is a slip.
 pub const INTERVAL_MS_MAX: i64 = 3_600_000;
 /// `start` of a test: the first moment of 2026, UTC.

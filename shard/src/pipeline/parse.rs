@@ -45,7 +45,9 @@ pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
     let boards = named(&mut report, &root, "board", BOARDS_MAX);
     let boards: Vec<_> = boards
         .into_iter()
-        .map(|(name, span, table)| board::read_board(&mut report, &mut drafts, name, span, table))
+        .map(|(name, span, table)| {
+            board::read_board(&mut report, &engine, &mut drafts, name, span, table)
+        })
         .collect();
     let tests = test::read_tests(&mut report, &root);
     if !report.is_empty() {

@@ -7,14 +7,44 @@ use super::WindowCursor;
 use crate::rank::OrderKey;
 use rkyv::{Archive, Deserialize, Serialize};
 
+/// A board in one of its seasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BoardSeason {
+    /// Board.
+    pub board: u16,
+    /// Start of the season, ms; `None` for the one that the watermark of the shard is in, and for
+    /// boards without seasons.
+    pub season_ms: Option<i64>,
+}
+
+impl BoardSeason {
+    /// A board without seasons, or the current one of each shard.
+    pub const fn current(board: u16) -> Self {
+        Self {
+            board,
+            season_ms: None,
+        }
+    }
+}
+
+/// A place in the order of a board, of a member of any shard.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BoardPlace {
+    /// The order key.
+    pub key: OrderKey,
+    /// Canonical bytes of the member, which decide where the key does not; empty for the place
+    /// before all members with the key.
+    pub member: Vec<u8>,
+}
+
 /// A question. Boards, views and streams are indexes of the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Query {
     /// The `n` best members from local rank `offset` on. Ask every shard for rank 0 to
     /// `offset + n` and let `merge_tops` cut.
     Top {
-        /// Board.
-        board: u16,
+        /// Board and season.
+        board: BoardSeason,
         /// First 0-based rank.
         offset: u64,
         /// Rows, at most `TOP_MAX`.
@@ -22,28 +52,48 @@ pub enum Query {
     },
     /// One member; to be asked of its owner.
     Member {
-        /// Board.
-        board: u16,
+        /// Board and season.
+        board: BoardSeason,
         /// Canonical bytes of the member.
         member: Vec<u8>,
     },
-    /// How many members are better than a key.
+    /// How many members are better than each of these places.
     CountBetter {
-        /// Board.
-        board: u16,
-        /// The key.
-        key: OrderKey,
+        /// Board and season.
+        board: BoardSeason,
+        /// The places, at most `TOP_MAX`.
+        places: Vec<BoardPlace>,
     },
-    /// The members around a key.
+    /// How many different scores are better than that of each key. They add up over shards only if
+    /// there is one. Reads all members above the worst of them.
+    CountBetterScores {
+        /// Board and season.
+        board: BoardSeason,
+        /// The keys, at most `TOP_MAX`.
+        keys: Vec<OrderKey>,
+    },
+    /// Those of these members that the shard owns and has on the board.
+    Find {
+        /// Board and season.
+        board: BoardSeason,
+        /// Canonical bytes of the members, at most `TOP_MAX`.
+        members: Vec<Vec<u8>>,
+    },
+    /// The members around a place.
     Neighbours {
-        /// Board.
-        board: u16,
-        /// The key, of a member of any shard.
-        key: OrderKey,
+        /// Board and season.
+        board: BoardSeason,
+        /// The place.
+        place: BoardPlace,
         /// How many of the better ones, at most `TOP_MAX`.
         above: u32,
-        /// How many at or below the key, at most `TOP_MAX`.
+        /// How many at or below the place, at most `TOP_MAX`.
         below: u32,
+    },
+    /// The seasons of a board.
+    Seasons {
+        /// Board.
+        board: u16,
     },
     /// Rows of windows.
     Windows {

@@ -4,7 +4,7 @@
 //! median of the *whole* key, so a million equal scores are no special case. Small neighbours merge.
 
 use super::bucket::{Bucket, HOLE, LIST_ENTRIES_MAX, empty_list};
-use super::key::{FullKey, pair};
+use super::key::{ById, FullKey, Names, pair};
 use super::page::Spot;
 use super::{RankIndex, Record};
 
@@ -22,13 +22,13 @@ const ASCENDING_MIN: u16 = LIST_ENTRIES_MAX as u16 / 4;
 impl<const WORDS: usize> RankIndex<WORDS> {
     /// Makes room in a full list: closes its holes, or splits the bucket if it has many members.
     #[cold]
-    pub(super) fn make_room(&mut self, bucket_id: u32) {
+    pub(super) fn make_room(&mut self, bucket_id: u32, names: impl Names) {
         let members = self.buckets[bucket_id as usize].members;
         if self.split_off_top(bucket_id) {
             return;
         }
         if usize::from(members) > BUCKET_MEMBERS_MAX {
-            self.split_in_half(bucket_id);
+            self.split_in_half(bucket_id, names);
         } else {
             self.compact(bucket_id);
         }
@@ -74,10 +74,10 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         true
     }
 
-    fn split_in_half(&mut self, bucket_id: u32) {
+    fn split_in_half(&mut self, bucket_id: u32, names: impl Names) {
         let spot = self.spot_of(bucket_id);
         let mut keys = self.take_keys(bucket_id);
-        let (middle, lower) = split_point(&mut keys);
+        let (middle, lower) = split_point(&mut keys, names);
         let upper_id = self.new_bucket();
         self.refill(bucket_id, &keys[..middle]);
         self.refill(upper_id, &keys[middle..]);
@@ -138,8 +138,8 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         bucket.top = keys.iter().map(|key| pair(&key.words)).max().unwrap_or(0);
         let list = &mut self.lists[bucket_id as usize];
         for (position, key) in keys.iter().enumerate() {
-            list[position] = key.member;
-            let record = self.records.at_mut(key.member as usize);
+            list[position] = key.member();
+            let record = self.records.at_mut(key.member() as usize);
             (record.bucket, record.position) = (bucket_id, position as u32);
         }
     }
@@ -195,9 +195,9 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         }
         let bucket = &mut self.buckets[other as usize];
         for key in &keys {
-            let record = self.records.at_mut(key.member as usize);
+            let record = self.records.at_mut(key.member() as usize);
             (record.bucket, record.position) = (other, u32::from(bucket.entries));
-            self.lists[other as usize][usize::from(bucket.entries)] = key.member;
+            self.lists[other as usize][usize::from(bucket.entries)] = key.member();
             bucket.entries += 1;
             bucket.members += 1;
             bucket.top = bucket.top.max(pair(&key.words));
@@ -245,7 +245,11 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// Verifies every invariant; for tests.
     #[doc(hidden)]
     pub fn check(&self) {
-        let all = self.directory.check();
+        self.check_by(ById);
+    }
+
+    pub(super) fn check_by(&self, names: impl Names) {
+        let all = self.directory.check(names);
         let mut total = 0;
         let mut pages = vec![0; self.directory.in_order().count()];
         for (place, (bucket_id, lower)) in all.iter().enumerate() {
@@ -269,7 +273,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
             assert_eq!(keys.len(), usize::from(bucket.members));
             for key in &keys {
                 assert!(pair(&key.words) <= bucket.top);
-                assert_eq!(self.directory.locate(key), spot);
+                assert_eq!(self.directory.locate(key, names), spot);
             }
             total += keys.len() as u64;
         }
@@ -288,9 +292,12 @@ impl<const WORDS: usize> RankIndex<WORDS> {
 ///
 /// The split is in the middle, but moved to where a score ends if there is such a place: members
 /// come to the end of their score's run, and a bucket that ends there grows without moving anyone.
-fn split_point<const WORDS: usize>(keys: &mut [FullKey<WORDS>]) -> (usize, FullKey<WORDS>) {
+fn split_point<const WORDS: usize>(
+    keys: &mut [FullKey<WORDS>],
+    names: impl Names,
+) -> (usize, FullKey<WORDS>) {
     let middle = keys.len() / 2;
-    let (_, median, _) = keys.select_nth_unstable(middle);
+    let (_, median, _) = keys.select_nth_unstable_by(middle, |a, b| a.compare(b, names));
     let (median, score) = (*median, median.words[0]);
     let worthwhile = keys.len() / SPLIT_SHARE_MIN;
     let below = keys.iter().filter(|key| key.words[0] < score).count();
@@ -302,6 +309,6 @@ fn split_point<const WORDS: usize>(keys: &mut [FullKey<WORDS>]) -> (usize, FullK
     } else {
         return (middle, median);
     };
-    keys.select_nth_unstable(left);
+    keys.select_nth_unstable_by(left, |a, b| a.compare(b, names));
     (left, lower)
 }

@@ -2,7 +2,8 @@
 //!
 //! Pages hold up to 128 buckets in key order, so that a new bucket moves few neighbours.
 
-use super::key::{FullKey, pair};
+use super::key::{FullKey, Names, pair};
+use std::cmp::Ordering;
 
 /// Buckets per page; a full page splits in two halves.
 pub(super) const PAGE_BUCKETS_MAX: usize = 128;
@@ -31,16 +32,15 @@ impl<const WORDS: usize> Bounds<WORDS> {
         }
     }
 
-    /// Index of the last bound at or below `key`, 0 if there is none.
-    fn last_at_or_below(&self, key: &FullKey<WORDS>) -> usize {
-        let pair = pair(&key.words);
+    /// Index of the last bound at or below a key with this pair, 0 if there is none.
+    fn last_at_or_below(&self, pair: u128, at_or_below: impl Fn(&FullKey<WORDS>) -> bool) -> usize {
         let found = self.pairs.partition_point(|bound| *bound <= pair);
         let candidate = found.saturating_sub(1);
         if self.pairs[candidate] < pair || candidate == 0 {
             return candidate;
         }
         self.full[..=candidate]
-            .partition_point(|bound| bound <= key)
+            .partition_point(at_or_below)
             .saturating_sub(1)
     }
 
@@ -125,11 +125,21 @@ impl<const WORDS: usize> Directory<WORDS> {
     }
 
     /// Where the bucket stands that covers `key`.
-    pub(super) fn locate(&self, key: &FullKey<WORDS>) -> Spot {
-        let at = self.lowers.last_at_or_below(key);
-        let slot = self.pages[self.order[at] as usize]
-            .lowers
-            .last_at_or_below(key);
+    pub(super) fn locate(&self, key: &FullKey<WORDS>, names: impl Names) -> Spot {
+        self.locate_by(pair(&key.words), |bound| {
+            bound.compare(key, names) != Ordering::Greater
+        })
+    }
+
+    /// Where the bucket stands that covers a key, of which is known the pair and whether a bound is
+    /// at or below it.
+    pub(super) fn locate_by(
+        &self,
+        pair: u128,
+        at_or_below: impl Fn(&FullKey<WORDS>) -> bool,
+    ) -> Spot {
+        let at = self.lowers.last_at_or_below(pair, &at_or_below);
+        let slot = self.page(at).lowers.last_at_or_below(pair, &at_or_below);
         Spot { at, slot }
     }
 
@@ -294,7 +304,7 @@ impl<const WORDS: usize> Directory<WORDS> {
     }
 
     /// Verifies every invariant and hands out each bucket with its lower bound, in key order.
-    pub(super) fn check(&self) -> Vec<(u32, FullKey<WORDS>)> {
+    pub(super) fn check(&self, names: impl Names) -> Vec<(u32, FullKey<WORDS>)> {
         assert_eq!(self.order.len(), self.lowers.full.len());
         let mut all: Vec<(u32, FullKey<WORDS>)> = Vec::new();
         for (at, (page, _)) in self.in_order().enumerate() {
@@ -303,7 +313,8 @@ impl<const WORDS: usize> Directory<WORDS> {
             assert_eq!(self.lowers.pairs[at], page.lowers.pairs[0]);
             for (slot, lower) in page.lowers.full.iter().enumerate() {
                 assert_eq!(page.lowers.pairs[slot], pair(&lower.words));
-                assert!(all.last().is_none_or(|(_, previous)| previous < lower));
+                let is_above = |previous: &FullKey<WORDS>| previous.compare(lower, names).is_lt();
+                assert!(all.last().is_none_or(|(_, previous)| is_above(previous)));
                 all.push((page.buckets[slot], *lower));
             }
         }

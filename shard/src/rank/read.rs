@@ -2,23 +2,42 @@
 
 use super::RankIndex;
 use super::bucket::HOLE;
-use super::key::FullKey;
+use super::key::{ById, FullKey, Names, pair};
+use crate::table::KeyTable;
+use std::cmp::Ordering;
 
 impl<const WORDS: usize> RankIndex<WORDS> {
     /// How many members are strictly better than `member`: its 0-based rank.
     pub fn rank(&self, member: u32) -> Option<u64> {
-        let words = self.get(member)?;
-        Some(self.count_below(&FullKey { words, member }))
+        self.rank_by(member, ById)
+    }
+
+    pub(crate) fn rank_by(&self, member: u32, names: impl Names) -> Option<u64> {
+        let key = FullKey::of(self.get(member)?, member);
+        let pair = pair(&key.words);
+        Some(self.count_below(pair, |other| other.compare(&key, names)))
     }
 
     /// How many members are strictly better than `key`.
     pub fn count_better(&self, key: &[u64; WORDS]) -> u64 {
-        let (words, member) = (*key, 0);
-        self.count_below(&FullKey { words, member })
+        let start = FullKey::start(*key);
+        self.count_below(pair(key), |other| other.compare(&start, ById))
     }
 
-    fn count_below(&self, key: &FullKey<WORDS>) -> u64 {
-        let spot = self.directory.locate(key);
+    /// How many members are strictly better than a member of any index with this key and name.
+    pub(crate) fn count_better_named(
+        &self,
+        key: &[u64; WORDS],
+        name: &[u8],
+        names: &KeyTable,
+    ) -> u64 {
+        self.count_below(pair(key), |other| other.compare_named(key, name, names))
+    }
+
+    /// How many members are below a key with this pair, given the order of any key and this one.
+    fn count_below(&self, pair: u128, compare: impl Fn(&FullKey<WORDS>) -> Ordering) -> u64 {
+        let at_or_below = |bound: &FullKey<WORDS>| compare(bound).is_le();
+        let spot = self.directory.locate_by(pair, at_or_below);
         let mut count = 0;
         for (at, (page, members)) in self.directory.in_order().enumerate().take(spot.at + 1) {
             if at < spot.at {
@@ -30,11 +49,16 @@ impl<const WORDS: usize> RankIndex<WORDS> {
             }
         }
         let inside = self.members_of(self.directory.bucket(spot));
-        count + inside.filter(|&other| self.full_key(other) < *key).count() as u64
+        let is_below = |&other: &u32| compare(&self.full_key(other)).is_lt();
+        count + inside.filter(is_below).count() as u64
     }
 
     /// Appends up to `n` members to `out`, best first, from 0-based rank `start` on.
     pub fn range(&self, start: u64, n: usize, out: &mut Vec<u32>) {
+        self.range_by(start, n, ById, out);
+    }
+
+    pub(crate) fn range_by(&self, start: u64, n: usize, names: impl Names, out: &mut Vec<u32>) {
         let mut skip = start;
         let mut wanted = n;
         let mut keys = Vec::new();
@@ -54,10 +78,10 @@ impl<const WORDS: usize> RankIndex<WORDS> {
                 }
                 keys.clear();
                 self.keys_of(bucket, &mut keys);
-                keys.sort_unstable();
+                keys.sort_unstable_by(|a, b| a.compare(b, names));
                 let taken = keys.iter().skip(skip as usize).take(wanted);
                 let before = out.len();
-                out.extend(taken.map(|key| key.member));
+                out.extend(taken.map(FullKey::member));
                 wanted -= out.len() - before;
                 skip = 0;
             }
@@ -93,7 +117,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
 
     pub(super) fn full_key(&self, member: u32) -> FullKey<WORDS> {
         let words = self.records.at(member as usize).words;
-        FullKey { words, member }
+        FullKey::of(words, member)
     }
 
     /// Appends the keys of the members of `bucket`, in no order.

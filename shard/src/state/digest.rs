@@ -5,7 +5,8 @@
 //! since the start and the deltas under way, is left out.
 
 use super::ShardState;
-use crate::board::BoardState;
+use crate::board::{BoardRead, BoardState};
+use crate::window::grid::Span;
 use crate::window::{LateEvent, Pane, ViewState};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -14,6 +15,10 @@ struct Digest(Xxh3);
 impl Digest {
     fn number(&mut self, number: u64) {
         self.0.update(&number.to_le_bytes());
+    }
+
+    fn numbers(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        numbers.into_iter().for_each(|number| self.number(number));
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -93,45 +98,56 @@ impl ShardState {
     }
 
     fn digest_boards(&self, digest: &mut Digest) {
-        for (index, state) in self.boards.iter().enumerate() {
-            let board = self
-                .board(index as u16)
-                .expect("invariant: the index is one of a board");
-            let mut ids = Vec::new();
-            board.rank.range(0, usize::MAX, &mut ids);
-            ids.sort_unstable_by_key(|&id| board.members.key(id));
-            let errors = state.counters().errors;
-            errors.iter().for_each(|&count| digest.number(count));
-            digest.number(ids.len() as u64);
-            for id in ids {
-                let words = board.rank.get(id);
-                let words = words.expect("invariant: the range holds ranked members");
-                digest.bytes(board.members.key(id));
-                words.into_iter().for_each(|word| digest.number(word));
-                if let BoardState::Key(state) = state
-                    && let Some(sum) = state.float_sum(id)
-                {
-                    sum.to_words()
-                        .into_iter()
-                        .for_each(|word| digest.number(word));
+        for (board, state) in self.pipeline.boards.iter().zip(&self.boards) {
+            digest.numbers(state.counters().errors);
+            match state {
+                BoardState::Key(state) => {
+                    for (season, members, sums) in state.all(&self.streams[board.stream].keys) {
+                        digest_members(digest, season, members, |digest, id| {
+                            let sums = sums.of_member(id);
+                            sums.for_each(|sum| digest.numbers(sum.to_words()));
+                        });
+                    }
                 }
-            }
-            if let BoardState::Foreign(state) = state {
-                let mut partials: Vec<_> = state.partials().collect();
-                partials.sort_unstable_by_key(|&(member, _)| member);
-                for (member, partial) in partials {
-                    digest.bytes(member);
-                    partial
-                        .words
-                        .into_iter()
-                        .for_each(|word| digest.number(word));
-                    digest.number(partial.tie.stamp_ns);
-                    digest.number(u64::from(partial.tie.log_stream));
-                    digest.number(u64::from(partial.tie.index));
-                    digest.number(partial.held as u64);
+                BoardState::Foreign(state) => {
+                    for (season, members, pool) in state.all() {
+                        digest_members(digest, season, members, |_, _| {});
+                        let mut partials: Vec<_> = state.partials(pool).collect();
+                        // Those of a member stay in the order of the columns.
+                        partials.sort_by_key(|&(member, _)| member);
+                        for (member, partial) in partials {
+                            digest.bytes(member);
+                            digest.numbers(partial.words);
+                            digest.numbers(partial.tie.words());
+                            digest.number(partial.held as u64);
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// The members of a season and their order; a season without any may be there or not.
+fn digest_members(
+    digest: &mut Digest,
+    season: Span,
+    board: BoardRead<'_>,
+    and: impl Fn(&mut Digest, u32),
+) {
+    let mut ids = board.ids();
+    if ids.is_empty() {
+        return;
+    }
+    ids.sort_unstable_by_key(|&id| board.members.key(id));
+    digest.number(season.start_ms.cast_unsigned());
+    digest.number(ids.len() as u64);
+    for id in ids {
+        let key = board.rank.key(id);
+        let key = key.expect("invariant: the range holds ranked members");
+        digest.bytes(board.members.key(id));
+        digest.numbers(key.words);
+        and(digest, id);
     }
 }
 

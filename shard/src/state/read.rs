@@ -2,11 +2,12 @@
 
 use super::ShardState;
 use crate::board::BoardRead;
+use crate::board::seasons::At;
 use crate::entry::ProducerId;
 use crate::limits::{ANSWER_BLOCK_BYTES_MAX, TOP_MAX};
 use crate::query::{
-    Answer, Counters, MemberAnswer, NeighboursAnswer, Query, Stats, TopAnswer, WindowCursor,
-    WindowsAnswer,
+    Answer, BetterAnswer, BoardSeason, Counters, NeighboursAnswer, Query, SeasonsAnswer, Stats,
+    TopAnswer, WindowCursor, WindowsAnswer,
 };
 
 impl ShardState {
@@ -30,35 +31,6 @@ impl ShardState {
 
     fn answer(&self, query: &Query) -> Option<Answer> {
         Some(match query {
-            Query::Top { board, offset, n } => {
-                let board = self.board(*board)?;
-                let rows = board.range(*offset, bounded(*n));
-                Answer::Top(TopAnswer {
-                    rows,
-                    members: board.rank.len(),
-                })
-            }
-            Query::Member { board, member } => Answer::Member(self.member(*board, member)?),
-            Query::CountBetter { board, key } => {
-                Answer::CountBetter(self.board(*board)?.rank.count_better(&key.words()))
-            }
-            Query::Neighbours {
-                board,
-                key,
-                above,
-                below,
-            } => {
-                let board = self.board(*board)?;
-                let (above, below, better) =
-                    board.neighbours(key, bounded(*above), bounded(*below));
-                let members = board.rank.len();
-                Answer::Neighbours(NeighboursAnswer {
-                    better,
-                    above,
-                    below,
-                    members,
-                })
-            }
             Query::Windows {
                 view,
                 from_ms,
@@ -83,23 +55,78 @@ impl ShardState {
                 Answer::Late(newest.cloned().collect())
             }
             Query::Stats => Answer::Stats(self.stats()),
+            of_board => self.answer_of_board(of_board)?,
         })
     }
 
-    pub(super) fn board(&self, board: u16) -> Option<BoardRead<'_>> {
-        let index = usize::from(board);
+    fn answer_of_board(&self, query: &Query) -> Option<Answer> {
+        Some(match query {
+            Query::Top { board, offset, n } => {
+                let board = self.board(*board)?;
+                let rows = board.range(*offset, bounded(*n));
+                Answer::Top(TopAnswer {
+                    rows,
+                    members: board.rank.len(),
+                })
+            }
+            Query::Member { board, member } => Answer::Member(self.board(*board)?.member(member)),
+            Query::CountBetter { board, places } => {
+                let board = self.board(*board)?;
+                let places = places.iter().take(TOP_MAX);
+                let counts = places.map(|place| board.count_better(&place.key, &place.member));
+                Answer::CountBetter(BetterAnswer {
+                    better: counts.collect(),
+                    members: board.rank.len(),
+                })
+            }
+            Query::CountBetterScores { board, keys } => {
+                let keys = &keys[..keys.len().min(TOP_MAX)];
+                Answer::CountBetterScores(self.board(*board)?.count_better_scores(keys))
+            }
+            Query::Find { board, members } => {
+                let board = self.board(*board)?;
+                let members = members.iter().take(TOP_MAX);
+                Answer::Find(members.map(|member| board.find_row(member)).collect())
+            }
+            Query::Neighbours {
+                board,
+                place,
+                above,
+                below,
+            } => {
+                let board = self.board(*board)?;
+                let (above, below) = (bounded(*above), bounded(*below));
+                let (above, below, better) =
+                    board.neighbours(&place.key, &place.member, above, below);
+                let members = board.rank.len();
+                Answer::Neighbours(NeighboursAnswer {
+                    better,
+                    above,
+                    below,
+                    members,
+                })
+            }
+            Query::Seasons { board } => {
+                let index = usize::from(*board);
+                let stream = self.pipeline.boards.get(index)?.stream;
+                Answer::Seasons(SeasonsAnswer {
+                    watermark_ms: self.watermark_ms(stream),
+                    seasons: self.boards[index].seasons(),
+                })
+            }
+            _ => return None,
+        })
+    }
+
+    /// A board in a season.
+    fn board(&self, of: BoardSeason) -> Option<BoardRead<'_>> {
+        let index = usize::from(of.board);
         let stream = self.pipeline.boards.get(index)?.stream;
-        Some(self.boards[index].read(&self.streams[stream].keys))
-    }
-
-    fn member(&self, board: u16, member: &[u8]) -> Option<MemberAnswer> {
-        let board = self.board(board)?;
-        let id = board.find(member);
-        Some(MemberAnswer {
-            row: id.map(|id| board.row(id)),
-            local_rank: id.and_then(|id| board.rank.rank(id)).unwrap_or(0),
-            members: board.rank.len(),
-        })
+        let at = At {
+            season_ms: of.season_ms,
+            watermark_ms: self.watermark_ms(stream),
+        };
+        Some(self.boards[index].read(at, &self.streams[stream].keys))
     }
 
     fn windows(

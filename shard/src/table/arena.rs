@@ -1,5 +1,7 @@
 //! Key bytes by dense id, stored inline in chunks of a fixed width per key.
 
+use super::chunks::free_last;
+
 /// Keys per chunk. Only the first chunk grows by doubling; later ones are allocated whole.
 const CHUNK_KEYS: usize = 4_096;
 
@@ -26,6 +28,11 @@ impl KeyArena {
             key_bytes_max,
             varying,
         }
+    }
+
+    /// See `KeyTable::free_some`.
+    pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
+        free_last(&mut self.chunks, pieces)
     }
 
     pub(crate) const fn len(&self) -> usize {

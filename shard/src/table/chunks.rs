@@ -55,6 +55,13 @@ impl<T> Chunks<T> {
         &mut self.chunks[index >> CHUNK_SHIFT][index & CHUNK_MASK]
     }
 
+    /// Frees up to `pieces` chunks at the end, and counts them down; true if none is left.
+    pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
+        let none_left = free_last(&mut self.chunks, pieces);
+        self.len = self.len.min(self.chunks.len() * CHUNK_LEN);
+        none_left
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten()
     }
@@ -68,6 +75,14 @@ impl<T: Clone> Chunks<T> {
             self.push(value.clone());
         }
     }
+}
+
+/// Frees up to `pieces` elements at the end, and counts them down; true if none is left.
+pub(crate) fn free_last<T>(elements: &mut Vec<T>, pieces: &mut usize) -> bool {
+    let freed = (*pieces).min(elements.len());
+    elements.truncate(elements.len() - freed);
+    *pieces -= freed;
+    elements.is_empty()
 }
 
 #[cfg(test)]

@@ -1,76 +1,24 @@
 //! Compares merged answers of all shards with the oracle.
 
 use super::generate::Datum;
-use super::oracle::{Errors, Oracle, Place, Row};
+use super::oracle::{Errors, Oracle, Row};
 use super::rows::{Missed, ViewTruth};
 use super::world::World;
 use ringmill_shard::limits::SIDE_EVENTS_MAX;
-use ringmill_shard::merge::{RowState, merge_neighbours, merge_tops, merge_windows};
-use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::query::{Answer, BoardRow, Query, WindowCursor};
-use ringmill_shard::rank::{OrderKey, Tie};
+use ringmill_shard::merge::{RowState, merge_windows};
+use ringmill_shard::query::{Answer, Query, WindowCursor};
+use ringmill_shard::rank::Tie;
 use ringmill_shard::window::{LateReason, group_values};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
-    fn ask(&self, query: &Query) -> Vec<Answer> {
+    pub(crate) fn ask(&self, query: &Query) -> Vec<Answer> {
         let query = Query::from_bytes(&query.to_bytes()).unwrap();
         let answer = |shard: &ringmill_shard::state::ShardState| {
             Answer::from_bytes(&shard.query(&query).to_bytes()).unwrap()
         };
         self.shards.iter().map(answer).collect()
-    }
-
-    pub(crate) fn top(&self, board: usize, offset: usize, n: usize) -> Vec<BoardRow> {
-        let query = Query::Top {
-            board: board as u16,
-            offset: 0,
-            n: (offset + n) as u32,
-        };
-        let tops = self.ask(&query).into_iter().map(|answer| match answer {
-            Answer::Top(top) => top,
-            other => panic!("{other:?}"),
-        });
-        merge_tops(tops.collect(), offset, n).rows
-    }
-
-    /// A member's row and 0-based rank over all shards.
-    pub(crate) fn rank(&self, board: usize, member: &[u8]) -> Option<(BoardRow, u64)> {
-        let owner = shard_of(group_of(key_hash(member)), self.shards.len());
-        let query = Query::Member {
-            board: board as u16,
-            member: member.to_vec(),
-        };
-        let Answer::Member(found) = self.shards[owner].query(&query) else {
-            panic!("not a member answer");
-        };
-        let row = found.row?;
-        let counts = self.ask(&Query::CountBetter {
-            board: board as u16,
-            key: row.key,
-        });
-        let better = counts.into_iter().map(|answer| match answer {
-            Answer::CountBetter(count) => count,
-            other => panic!("{other:?}"),
-        });
-        Some((row, better.sum()))
-    }
-
-    pub(crate) fn around(&self, board: usize, key: OrderKey, n: usize) -> (u64, Vec<BoardRow>) {
-        let (above, below) = (n as u32, n as u32);
-        let query = Query::Neighbours {
-            board: board as u16,
-            key,
-            above,
-            below,
-        };
-        let answers = self.ask(&query).into_iter().map(|answer| match answer {
-            Answer::Neighbours(answer) => answer,
-            other => panic!("{other:?}"),
-        });
-        let page = merge_neighbours(answers.collect(), n);
-        (page.first_rank, page.rows)
     }
 
     /// All rows of a view, fetched in pages of `limit`.
@@ -152,61 +100,6 @@ impl World {
             assert_eq!(accepted, oracle.accepted_count(stream), "{}", self.note);
             assert_eq!(rejected, oracle.rejected(stream), "{}", self.note);
         }
-    }
-
-    fn check_board(&self, oracle: &Oracle<'_>, board: usize) {
-        let note = format!(
-            "{} board {board} {:?}",
-            self.note, self.pipeline.boards[board]
-        );
-        let errors = self
-            .shards
-            .iter()
-            .map(|shard| shard.counters().boards[board].errors);
-        let expected = oracle.board_errors(&self.pipeline.boards[board]);
-        assert_eq!(errors.fold(Errors::default(), add), expected, "{note}");
-        let places = oracle.board(&self.pipeline.boards[board]);
-        let expected: Vec<_> = places.iter().map(row_of).collect();
-        let actual: Vec<_> = self.top(board, 0, 10_000).iter().map(triple).collect();
-        assert_eq!(actual, expected, "{note}");
-        for (offset, n) in [(0, 1), (1, 3), (expected.len() / 2, 7), (expected.len(), 2)] {
-            let page: Vec<_> = self.top(board, offset, n).iter().map(triple).collect();
-            let end = (offset + n).min(expected.len());
-            assert_eq!(
-                page,
-                expected[offset.min(end)..end],
-                "{note} page {offset} {n}"
-            );
-        }
-        for (rank, place) in places.iter().enumerate() {
-            let found = self.rank(board, &place.member.canonical());
-            let (row, better) = found.unwrap_or_else(|| panic!("{note}: {place:?} is missing"));
-            assert_eq!(
-                (triple(&row), better),
-                (expected[rank].clone(), rank as u64),
-                "{note}"
-            );
-            for n in [1, 2, 5, expected.len(), expected.len() + 3] {
-                let (first, rows) = self.around(board, row.key, n);
-                let page: Vec<_> = rows.iter().map(triple).collect();
-                let first = first as usize;
-                assert_eq!(
-                    page.len(),
-                    n.min(expected.len()),
-                    "{note} around {rank} {n}"
-                );
-                assert_eq!(
-                    page,
-                    expected[first..first + page.len()],
-                    "{note} around {rank} {n}"
-                );
-                assert!(
-                    (first..first + page.len()).contains(&rank),
-                    "{note} around {rank} {n}"
-                );
-            }
-        }
-        assert_eq!(self.rank(board, b"nobody at all"), None, "{note}");
     }
 
     fn check_view(&self, oracle: &Oracle<'_>, view: usize) {
@@ -299,7 +192,7 @@ impl World {
     }
 }
 
-fn add(mut sum: Errors, errors: Errors) -> Errors {
+pub(crate) fn add(mut sum: Errors, errors: Errors) -> Errors {
     sum.iter_mut()
         .zip(errors)
         .for_each(|(sum, count)| *sum += count);
@@ -308,18 +201,4 @@ fn add(mut sum: Errors, errors: Errors) -> Errors {
 
 fn by_group<V>(row: &Row<V>) -> (i64, i64, String) {
     (row.start_ms, row.end_ms, format!("{:?}", row.group))
-}
-
-type Triple = (
-    Vec<u8>,
-    ringmill_shard::query::Scalar,
-    ringmill_shard::rank::Tie,
-);
-
-fn row_of(place: &Place) -> Triple {
-    (place.member.canonical(), place.score, place.tie)
-}
-
-fn triple(row: &BoardRow) -> Triple {
-    (row.member.clone(), row.score, row.key.tie)
 }

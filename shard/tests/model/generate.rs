@@ -4,7 +4,7 @@ use super::computed::Growing;
 use super::random::Random;
 use ringmill_shard::pipeline::{
     After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
-    ScoreRule, Stream, TimeRule, View, Window, WindowKind,
+    ScoreRule, Season, Stream, Ties, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
@@ -120,7 +120,10 @@ pub(crate) fn board(
         stream: 0,
         filter: None,
         member,
-        score,
+        scores: vec![score],
+        ties: Ties::default(),
+        rank: Ties::default().usual_rank(),
+        season: None,
     }
 }
 
@@ -280,6 +283,40 @@ fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> B
     } else {
         *random.pick(&members)
     };
+    let columns = *random.pick(&[1, 1, 2, 3, 4]);
+    let ties = *random.pick(&Ties::ALL);
+    Board {
+        name: format!("b{index}"),
+        stream,
+        filter,
+        member,
+        scores: (0..columns)
+            .map(|_| random_score(random, growing))
+            .collect(),
+        ties,
+        rank: ties.usual_rank(),
+        season: random.chance(50).then(|| random_season(random)),
+    }
+}
+
+fn random_season(random: &mut Random) -> Season {
+    let every = match random.below(8) {
+        0 => WindowKind::Calendar {
+            unit: *random.pick(&[CalendarUnit::Hour, CalendarUnit::Day]),
+            zone: (*random.pick(&["Europe/Berlin", "Asia/Kolkata"])).into(),
+        },
+        _ => WindowKind::Tumbling {
+            size_ms: *random.pick(&[50, 400, 1_000, 60_000]),
+        },
+    };
+    Season {
+        every,
+        grace_ms: *random.pick(&[0, 0, 30, 900]),
+        keep: *random.pick(&[0, 1, 3, 40]),
+    }
+}
+
+fn random_score(random: &mut Random, growing: &mut Growing) -> Score {
     let rule = *random.pick(&[
         ScoreRule::Sum,
         ScoreRule::Sum,
@@ -287,22 +324,15 @@ fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> B
         ScoreRule::Latest,
     ]);
     let count = rule == ScoreRule::Sum && random.chance(20);
-    let score = Score {
+    Score {
         rule,
-        field: (!count).then(|| random_score(random, growing, rule)),
+        field: (!count).then(|| random_scored(random, growing, rule)),
         descending: random.chance(60),
-    };
-    Board {
-        name: format!("b{index}"),
-        stream,
-        filter,
-        member,
-        score,
     }
 }
 
 /// A column that a score of this rule may read: one of the stream, or one of its own.
-fn random_score(random: &mut Random, growing: &mut Growing, rule: ScoreRule) -> usize {
+fn random_scored(random: &mut Random, growing: &mut Growing, rule: ScoreRule) -> usize {
     let sums = rule == ScoreRule::Sum;
     if random.chance(40) {
         let kinds = [
@@ -367,6 +397,8 @@ fn random_datum(random: &mut Random, kind: FieldType, keys: u64) -> Datum {
                 "\u{e9}",
                 "abc",
                 "lighthouse",
+                "lighthous",
+                "lighthouse 2",
                 "a b c d e f g h i j",
             ];
             let fitting: Vec<_> = text

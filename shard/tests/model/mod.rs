@@ -3,7 +3,9 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 #![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
+pub(crate) mod boards;
 pub(crate) mod check;
+pub(crate) mod check_boards;
 pub(crate) mod computed;
 pub(crate) mod expected;
 pub(crate) mod generate;

@@ -1,12 +1,12 @@
 //! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
 
 use super::computed::{columns, trees_of};
-use super::expected::{Expected, floats};
+use super::expected::Expected;
 use super::generate::{Datum, Event};
 use super::tree::Outcome;
 use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::merge::{ColumnValue, RowState};
-use ringmill_shard::pipeline::{Board, Pipeline, ScoreRule};
+use ringmill_shard::pipeline::Pipeline;
 use ringmill_shard::query::Scalar;
 use ringmill_shard::rank::Tie;
 use ringmill_shard::reject::RejectReason;
@@ -87,14 +87,6 @@ impl ClockRun {
     pub(crate) fn covers(&self, time_ms: i64) -> bool {
         self.from_ms < time_ms && time_ms <= self.to_ms
     }
-}
-
-/// A member on a board.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Place {
-    pub(crate) member: Datum,
-    pub(crate) score: Scalar,
-    pub(crate) tie: Tie,
 }
 
 /// A row of a view; the oracle has what is expected in place of the values.
@@ -186,7 +178,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
+    pub(crate) fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
         let of_stream = move |event: &&Recorded| event.stream == stream;
         self.events
             .iter()
@@ -244,144 +236,4 @@ impl<'a> Oracle<'a> {
         }
         (errors, passed)
     }
-
-    /// Errors of the expressions of a board.
-    pub(crate) fn board_errors(&self, board: &Board) -> Errors {
-        self.passed(
-            board.stream,
-            board.filter,
-            &[],
-            board.score.field.as_slice(),
-        )
-        .0
-    }
-
-    /// All members of a board, best first.
-    pub(crate) fn board(&self, board: &Board) -> Vec<Place> {
-        let mut members: BTreeMap<String, Vec<Full<'_>>> = BTreeMap::new();
-        let score_column = board.score.field;
-        let (_, events) = self.passed(board.stream, board.filter, &[], score_column.as_slice());
-        for event in events {
-            let member = event.value(board.member);
-            let has_score = score_column
-                .is_none_or(|column| !matches!(event.columns[column], Ok(Datum::Null) | Err(_)));
-            if *member != Datum::Null && has_score {
-                members.entry(member.label()).or_default().push(event);
-            }
-        }
-        let is_key = board.member == self.pipeline.streams[board.stream].key;
-        let mut places = Vec::new();
-        for events in members.into_values() {
-            let score = |event: &Full<'_>| match score_column {
-                Some(column) => event.value(column).clone(),
-                None => Datum::U64(1),
-            };
-            let scored: Vec<_> = events
-                .iter()
-                .map(|event| (score(event), event.recorded.tie))
-                .collect();
-            let (score, tie) = match board.score.rule {
-                ScoreRule::Sum if is_key => sum_in_order(&scored),
-                ScoreRule::Sum => sum_of_set(&scored),
-                ScoreRule::Best => best(&scored, board.score.descending),
-                ScoreRule::Latest if is_key => latest(&scored),
-                ScoreRule::Latest => scored.last().expect("a member has an event").clone(),
-            };
-            let member = events[0].value(board.member).clone();
-            places.push((
-                score,
-                Place {
-                    member,
-                    score: Scalar::Null,
-                    tie,
-                },
-            ));
-        }
-        places.sort_by(|(a, one), (b, other)| {
-            let order = compare(a, b);
-            let order = if board.score.descending {
-                order.reverse()
-            } else {
-                order
-            };
-            order.then(one.tie.cmp(&other.tie))
-        });
-        let place = |(score, place): (Datum, Place)| Place {
-            score: scalar(&score),
-            ..place
-        };
-        places.into_iter().map(place).collect()
-    }
-}
-
-/// A key's own events in order: what would overflow is left out, what changes nothing keeps the
-/// tie.
-fn sum_in_order(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
-    let (mut sum, mut tie) = scored[0].clone();
-    for (value, at) in &scored[1..] {
-        let next = match (&sum, value) {
-            (Datum::U64(a), Datum::U64(b)) => a.checked_add(*b).map(Datum::U64),
-            (Datum::I64(a), Datum::I64(b)) => a.checked_add(*b).map(Datum::I64),
-            (Datum::F64(a), Datum::F64(b)) => Some(Datum::F64(a + b)),
-            _ => panic!("a sum of one type"),
-        };
-        if let Some(next) = next
-            && next != sum
-        {
-            (sum, tie) = (next, *at);
-        }
-    }
-    (sum, tie)
-}
-
-/// Events of many shards: the exact sum, held at the ends of its type; the tie is that of the last
-/// event that was not zero, or of the first if all were.
-fn sum_of_set(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
-    let is_zero = |datum: &Datum| {
-        matches!(datum, Datum::U64(0) | Datum::I64(0))
-            || matches!(datum, Datum::F64(v) if *v == 0.0)
-    };
-    let moving = scored
-        .iter()
-        .filter(|(value, _)| !is_zero(value))
-        .map(|&(_, tie)| tie)
-        .max();
-    let tie = moving.unwrap_or(scored[0].1);
-    let integers = || scored.iter().map(|(value, _)| number(value)).sum::<i128>();
-    let sum = match scored[0].0 {
-        Datum::U64(_) => Datum::U64(integers().clamp(0, i128::from(u64::MAX)) as u64),
-        Datum::I64(_) => {
-            Datum::I64(integers().clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
-        }
-        Datum::F64(_) => Datum::F64(floats(scored.iter().map(|(value, _)| value))),
-        _ => panic!("a sum of numbers"),
-    };
-    (sum, tie)
-}
-
-fn best(scored: &[(Datum, Tie)], descending: bool) -> (Datum, Tie) {
-    let mut found = scored[0].clone();
-    for (value, tie) in &scored[1..] {
-        let order = compare(value, &found.0);
-        if order
-            == (if descending {
-                Ordering::Greater
-            } else {
-                Ordering::Less
-            })
-        {
-            found = (value.clone(), *tie);
-        }
-    }
-    found
-}
-
-fn latest(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
-    let mut found = scored[0].clone();
-    for (value, tie) in &scored[1..] {
-        if *value != found.0 {
-            found = (value.clone(), *tie);
-        }
-    }
-    found
 }

@@ -438,7 +438,7 @@ fn columns_are_shared_by_what_they_compute() {
         [Aggregate::Count, Aggregate::Sum(7), Aggregate::Max(9)]
     );
     let board = &pipeline.boards[0];
-    assert_eq!((board.filter, board.score.field), (Some(8), Some(9)));
+    assert_eq!((board.filter, board.scores[0].field), (Some(8), Some(9)));
     // A plain name in parentheses is the field itself.
     let plain = accepted("points = \"", "points = \"sum((points))\"");
     assert_eq!(plain.views[0].columns[1].aggregate, Aggregate::Sum(2));
