@@ -31,7 +31,7 @@ use crate::schema::{FieldType, Schema};
 pub(crate) use evaluate::Evaluated;
 pub use evaluate::Evaluator;
 pub use functions::FUNCTIONS;
-pub(crate) use plan::Op;
+pub(crate) use plan::{Arithmetic, Comparison, Node, Op, Rounding};
 pub use reason::ErrorReason;
 
 /// What is wrong with the text of an expression, and where.
@@ -143,6 +143,11 @@ impl Expression {
     /// Whether another expression computes the same, however it is written.
     pub fn computes_the_same(&self, other: &Expression) -> bool {
         self.plan == other.plan
+    }
+
+    /// The operations of its plan, operands first; the last is the result.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.plan.nodes
     }
 
     /// A canonical text: equal expressions have equal texts. Fields are named by their ids.

@@ -7,7 +7,7 @@
 //! Vocabulary, in the order of dependence: [`limits`], [`reject`], [`value`], [`row`], [`schema`],
 //! [`partition`], [`timestamp`], [`wire`], [`ndjson`], [`expression`], [`pipeline`]. State machine:
 //! [`entry`], [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`],
-//! [`delta`], [`state`]; reads: [`query`], [`merge`].
+//! [`delta`], [`state`]; reads: [`query`], [`merge`]. Held against all of it: [`oracle`].
 
 #![deny(unsafe_code)]
 
@@ -31,6 +31,7 @@ pub mod delta;
 pub mod entry;
 mod gate;
 pub mod merge;
+pub mod oracle;
 mod prefetch;
 pub mod query;
 pub mod rank;

@@ -1,14 +1,16 @@
-//! Columnar evaluation against plain recursion, one row at a time, over random expressions and rows.
+//! Columnar evaluation, and the operations of the plan one after the other, against plain recursion:
+//! one row at a time, over random expressions and rows.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
 mod model;
 
-use model::generate::Datum;
 use model::grow::{Grow, Leaf};
 use model::random::Random;
-use model::tree::{Outcome, Tree};
+use model::tree::Tree;
 use ringmill_shard::expression::{ErrorReason, Evaluator, Expression, Named, Scope};
+use ringmill_shard::oracle::operations::Outcome;
+use ringmill_shard::oracle::{self, Datum};
 use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
 use std::collections::BTreeMap;
 
@@ -181,6 +183,8 @@ fn compare(seed: u64, count: usize, row_count: usize, depth: u32, seen: &mut See
                 let expected = tree.value(values);
                 let found = evaluator.value(&bytes, fields + index, row).map(Datum::of);
                 assert_eq!(found, expected, "seed {seed}: {tree}\nover {values:?}");
+                let plain = oracle::expression::value(expressions[index], fields, values);
+                assert_eq!(plain, expected, "seed {seed}: {tree}\nover {values:?}");
                 assert!(
                     expected != Ok(Datum::Null) || expressions[index].optional(),
                     "seed {seed}: {tree} is null"
@@ -258,6 +262,8 @@ fn columns_use_the_columns_before_them() {
             for (index, tree) in trees.iter().enumerate() {
                 let value = tree.value(&values);
                 let column = fields + index;
+                let plain = oracle::expression::value(&computed[index].1, fields, &values);
+                assert_eq!(plain, value, "seed {seed}: {tree}");
                 if wanted.contains(&column) {
                     let found = evaluator.value(&bytes, column, row).map(Datum::of);
                     assert_eq!(found, value, "seed {seed}: {tree}");

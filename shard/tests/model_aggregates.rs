@@ -5,11 +5,12 @@
 
 mod model;
 
-use model::expected::floats;
-use model::generate::{Datum, Event, pipeline, stream};
+use model::generate::{pipeline, stream};
 use model::random::Random;
 use model::world::{START_MS, World};
 use ringmill_shard::merge::{ColumnValue, MalformedPartials, merge_windows};
+use ringmill_shard::oracle::expected::floats;
+use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, Column, Pipeline, TimeRule, View, Window, WindowKind,
 };

@@ -4,8 +4,9 @@
 
 mod model;
 
-use model::generate::{Datum, Event, board, pipeline, stream};
+use model::generate::{board, pipeline, stream};
 use model::world::{START_MS, World};
+use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, Board, Column, Pipeline, ScoreRule, Stream, TimeRule, View, Window,
     WindowKind,

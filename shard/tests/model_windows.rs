@@ -4,11 +4,12 @@
 
 mod model;
 
-use model::generate::{Datum, Event, pipeline, stream};
-use model::oracle::Row;
+use model::generate::{pipeline, stream};
 use model::world::{START_MS, World};
 use ringmill_shard::limits::SIDE_EVENTS_MAX;
 use ringmill_shard::merge::{ColumnValue, RowState};
+use ringmill_shard::oracle::Row;
+use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, CalendarUnit, Column, Pipeline, TimeRule, View, Window, WindowKind,
 };

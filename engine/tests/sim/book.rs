@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use ringmill_shard::entry::ProducerId;
+use ringmill_shard::oracle::Event;
 use ringmill_shard::pipeline::{Board, Durability, Pipeline, ScoreRule};
 use ringmill_shard::query::{Answer, Query, Scalar};
 
 use super::control::Answered;
-use super::model::generate::Event;
 
 /// One event as one producer sent it. Two may share a sequence: a producer that has forgotten what
 /// it sent goes on with new ones.

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use ringmill_engine::recovery::Layout;
 use ringmill_shard::entry::{Entry, decode_entry};
 use ringmill_shard::merge::{merge_tops, merge_windows};
+use ringmill_shard::oracle::boards::SeasonTruth;
+use ringmill_shard::oracle::{ClockRun, Datum, Oracle, Recorded, Row};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
 use ringmill_shard::pipeline::{Board, Pipeline, Ties};
 use ringmill_shard::query::{Answer, BoardSeason, Query, Scalar};
@@ -16,9 +18,6 @@ use ringmill_storage::verify::read_dir;
 
 use super::book::{Book, counts_events};
 use super::cover::{Cover, Point};
-use super::model::boards::SeasonTruth;
-use super::model::generate::Datum;
-use super::model::oracle::{ClockRun, Oracle, Recorded, Row};
 
 /// An event as it stands in a log.
 #[derive(Clone)]

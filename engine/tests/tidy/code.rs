@@ -62,8 +62,9 @@ const FOREIGN: [(&str, &str); 6] = [
 /// The lock file names the registry of every Rust project, once per package.
 const LOCK_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates";
 
-/// Each package has a home, so that it can be replaced or contained there. Paths are prefixes.
-const PACKAGE_HOMES: [(&str, &[&str]); 12] = [
+/// Each package has a home, so that it can be replaced or contained there. So has the oracle, on
+/// which nothing that serves may depend. Paths are prefixes.
+const PACKAGE_HOMES: [(&str, &[&str]); 13] = [
     ("io_uring", &["storage/", "engine/"]),
     (
         "core_affinity",
@@ -104,6 +105,16 @@ const PACKAGE_HOMES: [(&str, &[&str]); 12] = [
         ],
     ),
     ("hashbrown", &["shard/", "benches/"]),
+    (
+        "oracle",
+        &[
+            "shard/src/oracle",
+            "shard/tests/",
+            "engine/src/sim/",
+            "engine/tests/sim/",
+            "storage/tests/",
+        ],
+    ),
     ("crc32c", &["storage/src/checksum.rs"]),
     (
         "loom",

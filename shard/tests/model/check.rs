@@ -1,11 +1,11 @@
 //! Compares merged answers of all shards with the oracle.
 
-use super::generate::Datum;
-use super::oracle::{Errors, Oracle, Row};
-use super::rows::{Missed, ViewTruth};
 use super::world::World;
 use ringmill_shard::limits::SIDE_EVENTS_MAX;
 use ringmill_shard::merge::{RowState, merge_windows};
+use ringmill_shard::oracle::Datum;
+use ringmill_shard::oracle::rows::{Missed, ViewTruth};
+use ringmill_shard::oracle::{Errors, Oracle, Row};
 use ringmill_shard::query::{Answer, Query, WindowCursor};
 use ringmill_shard::rank::Tie;
 use ringmill_shard::window::{LateReason, group_values};

@@ -1,13 +1,13 @@
 //! Compares boards, merged from the answers of all shards, with the oracle.
 
-use super::boards::{Place, SeasonTruth, is_final, numbers};
 use super::check::add;
-use super::oracle::{Errors, Oracle};
-use super::windows::windows_of;
 use super::world::World;
 use ringmill_shard::merge::{
     Above, BoardPage, RankNumber, merge_neighbours, merge_seasons, merge_tops,
 };
+use ringmill_shard::oracle::boards::{Place, SeasonTruth, is_final, numbers};
+use ringmill_shard::oracle::windows::windows_of;
+use ringmill_shard::oracle::{Errors, Oracle};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
 use ringmill_shard::pipeline::{RankStyle, Ties};
 use ringmill_shard::query::{

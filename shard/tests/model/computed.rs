@@ -1,67 +1,21 @@
-//! Computed columns of random streams, and what they mean.
+//! Computed columns of random streams.
 
-use super::generate::Datum;
 use super::grow::{Grow, Leaf};
 use super::random::Random;
-use super::tree::{Outcome, Tree};
+use super::tree::Tree;
 use ringmill_shard::expression::{Expression, Named, Scope};
+use ringmill_shard::oracle::Datum;
 use ringmill_shard::pipeline::{Computed, Stream};
 use ringmill_shard::schema::FieldType;
-use std::collections::HashMap;
-use std::sync::Mutex;
-
-/// The trees of the computed columns of each stream, by everything that their texts depend on: a
-/// pipeline carries texts and plans only, and the oracle needs what they were made from.
-static TREES: Mutex<Option<HashMap<String, Vec<Tree>>>> = Mutex::new(None);
-
-fn key(stream: &Stream) -> String {
-    let texts = stream.computed.iter().map(|c| c.expression.text());
-    format!(
-        "{} {:?}",
-        stream.schema.description(),
-        texts.collect::<Vec<_>>()
-    )
-}
-
-/// Lets the oracle find the trees of a stream.
-pub(crate) fn remember(stream: &Stream, trees: Vec<Tree>) {
-    assert_eq!(stream.computed.len(), trees.len());
-    let mut known = TREES.lock().unwrap();
-    known.get_or_insert_default().insert(key(stream), trees);
-}
-
-/// The trees of the computed columns of a stream.
-pub(crate) fn trees_of(stream: &Stream) -> Vec<Tree> {
-    if stream.computed.is_empty() {
-        return Vec::new();
-    }
-    let known = TREES.lock().unwrap();
-    let trees = known.as_ref().and_then(|known| known.get(&key(stream)));
-    trees.expect("the generator made the stream").clone()
-}
-
-/// All columns of an event: its fields, then the computed ones.
-pub(crate) fn columns(trees: &[Tree], data: &[Datum]) -> Vec<Outcome> {
-    let mut columns: Vec<Outcome> = data.iter().cloned().map(Ok).collect();
-    for tree in trees {
-        let value = tree.value(&columns);
-        columns.push(value);
-    }
-    columns
-}
 
 /// A stream under construction, whose computed columns grow with its views and boards.
 pub(crate) struct Growing {
     pub(crate) stream: Stream,
-    pub(crate) trees: Vec<Tree>,
 }
 
 impl Growing {
     pub(crate) fn new(random: &mut Random, stream: Stream) -> Self {
-        let mut growing = Self {
-            stream,
-            trees: Vec::new(),
-        };
+        let mut growing = Self { stream };
         for index in 0..random.below(4) {
             let kinds: Vec<_> = growing
                 .stream
@@ -108,8 +62,7 @@ impl Growing {
         let expression = Expression::parse(&text, &self.scope(), None)
             .unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
         self.stream.computed.push(Computed { name, expression });
-        self.trees.push(tree);
-        self.stream.schema.fields.len() + self.trees.len() - 1
+        self.stream.schema.fields.len() + self.stream.computed.len() - 1
     }
 
     /// Places of all columns: fields, then named computed ones.
@@ -164,10 +117,5 @@ impl Growing {
             }
             _ => Some(self.add(random, FieldType::Bool, None, 2)),
         }
-    }
-
-    pub(crate) fn finish(self) -> Stream {
-        remember(&self.stream, self.trees);
-        self.stream
     }
 }

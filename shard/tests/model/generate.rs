@@ -2,74 +2,13 @@
 
 use super::computed::Growing;
 use super::random::Random;
+use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
     ScoreRule, Season, Stream, Ties, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
-use ringmill_shard::value::Value;
-
-/// An owned value, ordered and comparable for the oracle.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Datum {
-    Null,
-    U64(u64),
-    I64(i64),
-    F64(f64),
-    Bool(bool),
-    Time(i64),
-    Uuid([u8; 16]),
-    Text(String),
-}
-
-impl Datum {
-    pub(crate) fn value(&self) -> Value<'_> {
-        match self {
-            Self::Null => Value::Null,
-            Self::U64(v) => Value::U64(*v),
-            Self::I64(v) => Value::I64(*v),
-            Self::F64(v) => Value::F64(*v),
-            Self::Bool(v) => Value::Bool(*v),
-            Self::Time(v) => Value::Time(*v),
-            Self::Uuid(v) => Value::Uuid(*v),
-            Self::Text(v) => Value::Text(v),
-        }
-    }
-
-    pub(crate) fn of(value: Value<'_>) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::U64(v) => Self::U64(v),
-            Value::I64(v) => Self::I64(v),
-            Value::F64(v) => Self::F64(v),
-            Value::Bool(v) => Self::Bool(v),
-            Value::Time(v) => Self::Time(v),
-            Value::Uuid(v) => Self::Uuid(v),
-            Value::Text(v) => Self::Text(v.to_owned()),
-        }
-    }
-
-    /// Text that is different for different values, as the oracle's map key.
-    pub(crate) fn label(&self) -> String {
-        format!("{self:?}")
-    }
-
-    pub(crate) fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.value().write_canonical(&mut out);
-        out
-    }
-}
-
-/// One event as a producer sends it.
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    pub(crate) data: Vec<Datum>,
-    pub(crate) row: Vec<u8>,
-    /// Why it must be refused, if it is bad whenever it comes.
-    pub(crate) bad: Option<RejectReason>,
-}
 
 pub(crate) fn stream(
     name: &str,
@@ -367,7 +306,7 @@ pub(crate) fn random_pipeline(random: &mut Random) -> Pipeline {
     let views: Vec<_> = views.collect();
     let boards = (0..2 + random.below(4)).map(|i| random_board(random, &mut streams, i as usize));
     let boards: Vec<_> = boards.collect();
-    let streams = streams.into_iter().map(Growing::finish).collect();
+    let streams = streams.into_iter().map(|growing| growing.stream).collect();
     pipeline(streams, views, boards)
 }
 

@@ -1,8 +1,8 @@
 //! Random expressions of a wanted type.
 
-use super::generate::Datum;
 use super::random::Random;
 use super::tree::Tree;
+use ringmill_shard::oracle::Datum;
 use ringmill_shard::schema::FieldType;
 
 /// A column that trees may name.

@@ -3,17 +3,12 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 #![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
-pub(crate) mod boards;
 pub(crate) mod check;
 pub(crate) mod check_boards;
 pub(crate) mod computed;
-pub(crate) mod expected;
 pub(crate) mod generate;
 pub(crate) mod grow;
 pub(crate) mod noted;
-pub(crate) mod oracle;
 pub(crate) mod random;
-pub(crate) mod rows;
 pub(crate) mod tree;
-pub(crate) mod windows;
 pub(crate) mod world;

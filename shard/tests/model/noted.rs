@@ -1,9 +1,9 @@
 //! What the world reads back beside the answers: duplicates that a shard noted, and runs of moves
 //! by the clock in a log.
 
-use super::oracle::ClockRun;
 use super::world::{Log, World, producer_id};
 use ringmill_shard::entry::{Entry, decode_entry};
+use ringmill_shard::oracle::ClockRun;
 use ringmill_shard::query::{Answer, Query};
 
 impl World {

@@ -1,8 +1,7 @@
 //! A store in miniature: producers that retry, a router, shards with their logs, replay and changes
 //! of the number of shards. It asserts at every batch that exactly the new events are admitted.
 
-use super::generate::{Event, random_event};
-use super::oracle::Recorded;
+use super::generate::random_event;
 use super::random::Random;
 use ringmill_shard::dedupe::{Admission, Layout};
 use ringmill_shard::delta::Delta;
@@ -10,6 +9,8 @@ use ringmill_shard::entry::{
     EventBatch, KIND_EVENT_BATCH, KIND_PRODUCER_SESSION, KIND_WATERMARK, ProducerId,
     ProducerSession, WatermarkEntry,
 };
+use ringmill_shard::oracle::Event;
+use ringmill_shard::oracle::Recorded;
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_shard::rank::Tie;

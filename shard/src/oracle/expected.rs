@@ -1,11 +1,11 @@
 //! What a column of a view must show: the exact value, and how far an estimate may be from it.
 
-use super::generate::Datum;
-use super::oracle::{Full, Row, compare, number, scalar};
-use ringmill_shard::merge::ColumnValue;
-use ringmill_shard::pipeline::Aggregate;
-use ringmill_shard::query::Scalar;
-use ringmill_shard::value::OwnedValue;
+use super::datum::Datum;
+use super::{Full, Row, compare, number, scalar};
+use crate::merge::ColumnValue;
+use crate::pipeline::Aggregate;
+use crate::query::Scalar;
+use crate::value::OwnedValue;
 use std::cmp::Ordering;
 
 /// A `top` that never saw more different values than this is exact, whatever was asked for.
@@ -13,8 +13,10 @@ const TOP_EXACT: usize = 96;
 
 /// An exact result, to which a [`ColumnValue`] is compared by what its kind promises.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Expected {
+pub enum Expected {
+    /// An exact number, or null.
     Number(Scalar),
+    /// An exact value of any type.
     Value(Datum),
     /// The number of different values, and the asked error.
     Distinct(u64, f64),
@@ -61,7 +63,7 @@ impl PartialEq<Expected> for ColumnValue {
 
 impl Row {
     /// The first column, which is a number.
-    pub(crate) fn number(&self) -> Scalar {
+    pub fn number(&self) -> Scalar {
         match self.values[0] {
             ColumnValue::Number(number) => number,
             ref other => panic!("{other:?} is no number"),
@@ -122,7 +124,7 @@ fn float(scalar: &Scalar) -> f64 {
 
 /// The exact sum, rounded once (Shewchuk, "Adaptive precision floating-point arithmetic and fast
 /// robust geometric predicates", 1997): parts that do not overlap, added from the greatest down.
-pub(crate) fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
+pub fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
     let mut parts: Vec<f64> = Vec::new();
     for datum in data {
         let Datum::F64(mut value) = *datum else {
@@ -167,7 +169,7 @@ pub(crate) fn floats<'d>(data: impl Iterator<Item = &'d Datum>) -> f64 {
 }
 
 /// The exact result of a column over the events of a group in recorded order.
-pub(crate) fn expect(aggregate: Aggregate, time_field: usize, events: &[Full<'_>]) -> Expected {
+pub fn expect(aggregate: Aggregate, time_field: usize, events: &[Full<'_>]) -> Expected {
     let Some(field) = aggregate.field() else {
         return Expected::Number(Scalar::U64(events.len() as u64));
     };

@@ -1,23 +1,27 @@
 //! What a view shows: every event against every window that it lies in.
 
 use super::expected::{Expected, expect};
-use super::oracle::{Errors, Full, Oracle, Recorded, Row};
 use super::windows::windows_of;
-use ringmill_shard::merge::RowState;
-use ringmill_shard::pipeline::{After, View};
-use ringmill_shard::rank::Tie;
-use ringmill_shard::window::LateReason;
+use super::{Errors, Full, Oracle, Recorded, Row};
+use crate::merge::RowState;
+use crate::pipeline::{After, View};
+use crate::rank::Tie;
+use crate::window::LateReason;
 use std::collections::BTreeMap;
 
 /// An event that windows did not take.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Missed {
-    pub(crate) tie: Tie,
-    pub(crate) lsn: u64,
-    pub(crate) reason: LateReason,
+pub struct Missed {
+    /// Its place in the order of all events.
+    pub tie: Tie,
+    /// Position of its entry in the log.
+    pub lsn: u64,
+    /// Why.
+    pub reason: LateReason,
     /// Start and end of every window that it missed, by end.
-    pub(crate) windows: Vec<(i64, i64)>,
-    pub(crate) row: Vec<u8>,
+    pub windows: Vec<(i64, i64)>,
+    /// The row, as it stands in the log.
+    pub row: Vec<u8>,
 }
 
 /// Start and end of a window, and labels of a group.
@@ -25,27 +29,29 @@ type GroupInWindow = (i64, i64, Vec<String>);
 
 /// All that a view shows.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ViewTruth {
+pub struct ViewTruth {
     /// Pairs of event and window that did not come together, by reason.
-    pub(crate) late: [u64; LateReason::COUNT],
+    pub late: [u64; LateReason::COUNT],
     /// Pairs of late event and window that did.
-    pub(crate) amended: u64,
-    pub(crate) errors: Errors,
+    pub amended: u64,
+    /// Errors of the expressions of the view.
+    pub errors: Errors,
     /// In recorded order.
-    pub(crate) missed: Vec<Missed>,
+    pub missed: Vec<Missed>,
     /// By start and end and then in no order.
-    pub(crate) rows: Vec<Row<Expected>>,
+    pub rows: Vec<Row<Expected>>,
 }
 
 impl ViewTruth {
-    pub(crate) fn late_total(&self) -> u64 {
+    /// Pairs of event and window that did not come together.
+    pub fn late_total(&self) -> u64 {
         self.late.iter().sum()
     }
 }
 
 impl Oracle<'_> {
     /// Every event against every window that it lies in.
-    pub(crate) fn view(&self, view: &View) -> ViewTruth {
+    pub fn view(&self, view: &View) -> ViewTruth {
         let arguments = view.columns.iter();
         let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
         let (errors, events) = self.passed(view.stream, view.filter, &view.group, &arguments);

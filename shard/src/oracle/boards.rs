@@ -1,23 +1,25 @@
 //! Boards by the plain computation: every member's events, in the order in which they came.
 
+use super::datum::Datum;
 use super::expected::floats;
-use super::generate::Datum;
-use super::oracle::{Errors, Full, Oracle, compare, number, scalar};
 use super::windows::windows_of;
-use ringmill_shard::merge::RankNumber;
-use ringmill_shard::pipeline::{Board, RankStyle, Score, ScoreRule, Season, Ties};
-use ringmill_shard::query::Scalar;
-use ringmill_shard::rank::Tie;
+use super::{Errors, Full, Oracle, compare, number, scalar};
+use crate::merge::RankNumber;
+use crate::pipeline::{Board, RankStyle, Score, ScoreRule, Season, Ties};
+use crate::query::Scalar;
+use crate::rank::Tie;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A member on a board.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Place {
-    pub(crate) member: Datum,
-    pub(crate) scores: Vec<Scalar>,
+pub struct Place {
+    /// Who.
+    pub member: Datum,
+    /// One per column.
+    pub scores: Vec<Scalar>,
     /// When the scores were reached.
-    pub(crate) tie: Tie,
+    pub tie: Tie,
 }
 
 /// A member with its scores, one per column.
@@ -29,17 +31,17 @@ struct Scored {
 
 /// A season of a board, or the whole of one without.
 #[derive(Debug)]
-pub(crate) struct SeasonTruth {
+pub struct SeasonTruth {
     /// Start and end, ms; `None` for a board without seasons.
-    pub(crate) span: Option<(i64, i64)>,
+    pub span: Option<(i64, i64)>,
     /// All members, best first.
-    pub(crate) places: Vec<Place>,
+    pub places: Vec<Place>,
 }
 
 impl Oracle<'_> {
     /// The seasons of a board that are kept at a watermark, by start, and how many events came
     /// after theirs was final.
-    pub(crate) fn board(&self, board: &Board, watermark_ms: i64) -> (Vec<SeasonTruth>, u64) {
+    pub fn board(&self, board: &Board, watermark_ms: i64) -> (Vec<SeasonTruth>, u64) {
         let (_, events) = self.passed(board.stream, board.filter, &[], &columns(board));
         let Some(season) = &board.season else {
             let places = self.board_of(board, &events);
@@ -64,7 +66,7 @@ impl Oracle<'_> {
     }
 
     /// Errors of the expressions of a board.
-    pub(crate) fn board_errors(&self, board: &Board) -> Errors {
+    pub fn board_errors(&self, board: &Board) -> Errors {
         let columns = columns(board);
         self.passed(board.stream, board.filter, &[], &columns).0
     }
@@ -104,7 +106,8 @@ impl Oracle<'_> {
     }
 }
 
-pub(crate) fn is_final(season: &Season, (_, end_ms): (i64, i64), watermark_ms: i64) -> bool {
+/// Whether a season counts nothing any more.
+pub fn is_final(season: &Season, (_, end_ms): (i64, i64), watermark_ms: i64) -> bool {
     watermark_ms != i64::MIN && end_ms + season.grace_ms <= watermark_ms
 }
 
@@ -266,7 +269,7 @@ fn compare_members(one: &Datum, other: &Datum) -> Ordering {
 }
 
 /// The numbers of all rows.
-pub(crate) fn numbers(places: &[Place], style: RankStyle) -> Vec<RankNumber> {
+pub fn numbers(places: &[Place], style: RankStyle) -> Vec<RankNumber> {
     let number = |at: usize| {
         let scores = &places[at].scores;
         let equal = |place: &Place| place.scores == *scores;

@@ -1,36 +1,56 @@
-//! The plain, slow, obviously right computation: all recorded events at once, in maps and vectors.
+//! The plain, slow, obviously right computation of the whole semantics: batch, sorted maps.
+//!
+//! Everything that was recorded goes in at once, in whatever order; what must be shown comes out:
+//! the rows of every view ([`rows`]), the places on every board ([`boards`]), what was late, refused
+//! or an error. It shares the vocabulary with the engine and nothing of how the engine computes: no
+//! panes, no partials, no merging, no columns, no state that is carried along. Where it and the
+//! engine differ, one of them is wrong.
+//!
+//! Property tests and the simulator hold the engine against it. Nothing that serves depends on it.
 
-use super::computed::{columns, trees_of};
-use super::expected::Expected;
-use super::generate::{Datum, Event};
-use super::tree::Outcome;
-use ringmill_shard::expression::ErrorReason;
-use ringmill_shard::merge::{ColumnValue, RowState};
-use ringmill_shard::pipeline::Pipeline;
-use ringmill_shard::query::Scalar;
-use ringmill_shard::rank::Tie;
-use ringmill_shard::reject::RejectReason;
+pub mod boards;
+mod datum;
+pub mod expected;
+pub mod expression;
+pub mod operations;
+pub mod rows;
+pub mod windows;
+
+use crate::expression::ErrorReason;
+use crate::merge::{ColumnValue, RowState};
+use crate::pipeline::Pipeline;
+use crate::query::Scalar;
+use crate::rank::Tie;
+use crate::reject::RejectReason;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+pub use datum::{Datum, Event};
+use expected::Expected;
+use operations::Outcome;
+
 /// An event as it was recorded.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorded {
-    pub(crate) stream: usize,
-    pub(crate) event: Event,
-    pub(crate) tie: Tie,
+pub struct Recorded {
+    /// Index of its stream.
+    pub stream: usize,
+    /// What was sent.
+    pub event: Event,
+    /// Its place in the order of all events.
+    pub tie: Tie,
     /// Position of its entry in the log.
-    pub(crate) lsn: u64,
+    pub lsn: u64,
     /// Watermark recorded with its batch, ms.
-    pub(crate) watermark_ms: i64,
+    pub watermark_ms: i64,
     /// The last time before it that the clock moved the watermark in its log.
-    pub(crate) idle: ClockRun,
+    pub idle: ClockRun,
     /// The latest event time that its batch admits, ms.
-    pub(crate) future_limit_ms: i64,
+    pub future_limit_ms: i64,
 }
 
 impl Recorded {
-    pub(crate) fn time_ms(&self, pipeline: &Pipeline) -> i64 {
+    /// The time of the event, ms.
+    pub fn time_ms(&self, pipeline: &Pipeline) -> i64 {
         match self.event.data[pipeline.streams[self.stream].time.field] {
             Datum::Time(time_ms) => time_ms,
             _ => panic!("the time field holds a time"),
@@ -47,21 +67,23 @@ impl Recorded {
 
 /// Moves of a watermark by the clock without an event in between: from where to where, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClockRun {
-    pub(crate) from_ms: i64,
-    pub(crate) to_ms: i64,
+pub struct ClockRun {
+    /// The watermark before the first of them.
+    pub from_ms: i64,
+    /// The watermark behind the last of them.
+    pub to_ms: i64,
 }
 
 impl ClockRun {
     /// There was none.
-    pub(crate) const NONE: ClockRun = ClockRun {
+    pub const NONE: ClockRun = ClockRun {
         from_ms: i64::MIN,
         to_ms: i64::MIN,
     };
 
     /// The last run of a log: watermarks in its order, and whether the clock set them. `base_ms` is
     /// the watermark before the log began.
-    pub(crate) fn last(base_ms: i64, entries: impl Iterator<Item = (i64, bool)>) -> Self {
+    pub fn last(base_ms: i64, entries: impl Iterator<Item = (i64, bool)>) -> Self {
         let mut run = None;
         let mut at_ms = base_ms;
         for (watermark_ms, by_clock) in entries {
@@ -84,20 +106,27 @@ impl ClockRun {
         run.unwrap_or(Self::NONE)
     }
 
-    pub(crate) fn covers(&self, time_ms: i64) -> bool {
+    /// Whether it was the clock that brought the watermark to a time.
+    pub fn covers(&self, time_ms: i64) -> bool {
         self.from_ms < time_ms && time_ms <= self.to_ms
     }
 }
 
 /// A row of a view; the oracle has what is expected in place of the values.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row<V = ColumnValue> {
-    pub(crate) start_ms: i64,
-    pub(crate) end_ms: i64,
-    pub(crate) group: Vec<Datum>,
-    pub(crate) values: Vec<V>,
-    pub(crate) state: RowState,
-    pub(crate) revision: u64,
+pub struct Row<V = ColumnValue> {
+    /// Start of the window, ms.
+    pub start_ms: i64,
+    /// End of the window, ms, exclusive.
+    pub end_ms: i64,
+    /// One value per group column.
+    pub group: Vec<Datum>,
+    /// One per column.
+    pub values: Vec<V>,
+    /// Open, closed, or closed and changed.
+    pub state: RowState,
+    /// How many late events changed it.
+    pub revision: u64,
 }
 
 impl PartialEq<Row<Expected>> for Row {
@@ -110,33 +139,38 @@ impl PartialEq<Row<Expected>> for Row {
 }
 
 /// Errors of expressions by reason.
-pub(crate) type Errors = [u64; ErrorReason::COUNT];
+pub type Errors = [u64; ErrorReason::COUNT];
 
 /// An event with all columns of its stream.
 #[derive(Clone, Copy)]
-pub(crate) struct Full<'a> {
-    pub(crate) recorded: &'a Recorded,
-    pub(crate) columns: &'a [Outcome],
+pub struct Full<'a> {
+    /// The event.
+    pub recorded: &'a Recorded,
+    /// Its fields, then the computed columns.
+    pub columns: &'a [Outcome],
 }
 
 impl Full<'_> {
     /// The value of a column that is no error.
-    pub(crate) fn value(&self, column: usize) -> &Datum {
+    pub fn value(&self, column: usize) -> &Datum {
         self.columns[column].as_ref().expect("no error")
     }
 }
 
-pub(crate) struct Oracle<'a> {
-    pub(crate) pipeline: &'a Pipeline,
+/// Everything that was recorded, to be computed from.
+pub struct Oracle<'a> {
+    /// What to compute.
+    pub pipeline: &'a Pipeline,
     /// Sorted by tie: the order in which they were taken in.
-    pub(crate) events: Vec<Recorded>,
+    pub events: Vec<Recorded>,
     /// All columns of each of them.
     columns: Vec<Vec<Outcome>>,
     /// Final watermark per stream, ms.
-    pub(crate) watermarks_ms: Vec<i64>,
+    pub watermarks_ms: Vec<i64>,
 }
 
-pub(crate) fn number(datum: &Datum) -> i128 {
+/// An integer or a time as a number.
+pub fn number(datum: &Datum) -> i128 {
     match *datum {
         Datum::U64(v) => i128::from(v),
         Datum::I64(v) | Datum::Time(v) => i128::from(v),
@@ -144,14 +178,16 @@ pub(crate) fn number(datum: &Datum) -> i128 {
     }
 }
 
-pub(crate) fn compare(a: &Datum, b: &Datum) -> Ordering {
+/// The order of two numbers or times of a type.
+pub fn compare(a: &Datum, b: &Datum) -> Ordering {
     match (a, b) {
         (Datum::F64(a), Datum::F64(b)) => a.partial_cmp(b).expect("finite"),
         _ => number(a).cmp(&number(b)),
     }
 }
 
-pub(crate) fn scalar(datum: &Datum) -> Scalar {
+/// A number or time as answers hold it.
+pub fn scalar(datum: &Datum) -> Scalar {
     match *datum {
         Datum::U64(v) => Scalar::U64(v),
         Datum::I64(v) => Scalar::I64(v),
@@ -162,14 +198,12 @@ pub(crate) fn scalar(datum: &Datum) -> Scalar {
 }
 
 impl<'a> Oracle<'a> {
-    pub(crate) fn new(
-        pipeline: &'a Pipeline,
-        mut events: Vec<Recorded>,
-        watermarks_ms: Vec<i64>,
-    ) -> Self {
+    /// `watermarks_ms` holds the last watermark of each stream.
+    pub fn new(pipeline: &'a Pipeline, mut events: Vec<Recorded>, watermarks_ms: Vec<i64>) -> Self {
         events.sort_by_key(|event| event.tie);
-        let trees: Vec<_> = pipeline.streams.iter().map(trees_of).collect();
-        let all = |event: &Recorded| columns(&trees[event.stream], &event.event.data);
+        let all = |event: &Recorded| {
+            expression::columns(&pipeline.streams[event.stream], &event.event.data)
+        };
         Self {
             pipeline,
             columns: events.iter().map(all).collect(),
@@ -178,7 +212,8 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    pub(crate) fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
+    /// The events of a stream that were not refused, in the order of their ties.
+    pub fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
         let of_stream = move |event: &&Recorded| event.stream == stream;
         self.events
             .iter()
@@ -186,11 +221,13 @@ impl<'a> Oracle<'a> {
             .filter(|event| event.reject(self.pipeline).is_none())
     }
 
-    pub(crate) fn accepted_count(&self, stream: usize) -> u64 {
+    /// How many events of a stream were not refused.
+    pub fn accepted_count(&self, stream: usize) -> u64 {
         self.accepted(stream).count() as u64
     }
 
-    pub(crate) fn rejected(&self, stream: usize) -> BTreeMap<&'static str, u64> {
+    /// How many events of a stream were refused, by the name of the reason.
+    pub fn rejected(&self, stream: usize) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
         for event in self.events.iter().filter(|event| event.stream == stream) {
             if let Some(reason) = event.reject(self.pipeline) {
@@ -202,7 +239,7 @@ impl<'a> Oracle<'a> {
 
     /// The accepted events of a stream for which `filter` is true and no `required` column is an
     /// error. Errors are counted: of the filter, and once per column of the events it lets through.
-    pub(crate) fn passed(
+    pub fn passed(
         &self,
         stream: usize,
         filter: Option<usize>,

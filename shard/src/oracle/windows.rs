@@ -1,8 +1,8 @@
 //! Which windows a time lies in, by their definition: every window that might be it is looked at.
 
+use crate::pipeline::{CalendarUnit, WindowKind};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use ringmill_shard::pipeline::{CalendarUnit, WindowKind};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Start and end of every window that the time lies in, by end.
-pub(crate) fn windows_of(kind: &WindowKind, time_ms: i64) -> Vec<(i64, i64)> {
+pub fn windows_of(kind: &WindowKind, time_ms: i64) -> Vec<(i64, i64)> {
     let mut found = Vec::new();
     let mut take = |start_ms: i64, end_ms: i64| {
         if start_ms <= time_ms && time_ms < end_ms {
@@ -52,7 +52,9 @@ pub(crate) fn windows_of(kind: &WindowKind, time_ms: i64) -> Vec<(i64, i64)> {
                     .copied()
             });
             let (start_ms, end_ms) = known.unwrap_or_else(|| {
-                let zone = TimeZoneDatabase::bundled().get(zone).unwrap();
+                let zone = TimeZoneDatabase::bundled()
+                    .get(zone)
+                    .expect("invariant: the zone was checked");
                 let span = calendar_span(&zone, *unit, time_ms);
                 KNOWN.with_borrow_mut(|known| known.entry(key).or_default().push(span));
                 span
@@ -66,13 +68,13 @@ pub(crate) fn windows_of(kind: &WindowKind, time_ms: i64) -> Vec<(i64, i64)> {
 
 /// What is the same for all times of a calendar window, and different for its neighbours: the date
 /// or hour. A clock that is put back over midnight does not take a day back that has begun.
-pub(crate) fn label(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> [i64; 3] {
+pub fn label(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> [i64; 3] {
     let now = on_the_clock(zone, unit, time_ms);
     if unit == CalendarUnit::Hour {
         return now;
     }
     const LONGEST_MS: i64 = 2 * 86_400_000;
-    let behind = Timestamp::from_millisecond(time_ms + 1).unwrap();
+    let behind = moment(time_ms + 1);
     let changes = zone.preceding(behind);
     changes
         .map(|change| change.timestamp().as_millisecond())
@@ -81,8 +83,12 @@ pub(crate) fn label(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> [i64; 
         .fold(now, |latest, before| latest.max(before))
 }
 
+fn moment(time_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(time_ms).expect("invariant: times are those of the calendar")
+}
+
 fn on_the_clock(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> [i64; 3] {
-    let at = Timestamp::from_millisecond(time_ms).unwrap();
+    let at = moment(time_ms);
     let local = zone.to_datetime(at);
     let date = local.date();
     let (year, month) = (i64::from(date.year()), i64::from(date.month()));
@@ -105,7 +111,7 @@ fn on_the_clock(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> [i64; 3] {
 
 /// The longest span around a time with one label. Steps of a quarter of an hour, because clocks
 /// are moved by whole ones at whole ones (in the years that are tested).
-pub(crate) fn calendar_span(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> (i64, i64) {
+pub fn calendar_span(zone: &TimeZone, unit: CalendarUnit, time_ms: i64) -> (i64, i64) {
     const STEP_MS: i64 = 900_000;
     let wanted = label(zone, unit, time_ms);
     let same = |at_ms: i64| label(zone, unit, at_ms) == wanted;
