@@ -10,10 +10,15 @@ use crate::say;
 
 /// Runs the command; returns the exit code.
 pub fn run(args: &CheckArgs) -> i32 {
-    match load(&args.file) {
-        Ok((pipeline, _)) => {
-            let forecast = pipeline.forecast(args.keys);
-            say::print(&format!("{}: ok\n{forecast}", args.file.display()))
+    match read(&args.file, Pipeline::check) {
+        Ok((checked, _)) => {
+            let file = args.file.display();
+            let warnings = checked.warnings.iter();
+            let warnings: String = warnings
+                .map(|warning| format!("{file}: warning: {warning}\n"))
+                .collect();
+            let forecast = checked.pipeline.forecast(args.keys);
+            say::print(&format!("{warnings}{file}: ok\n{forecast}"))
         }
         Err(message) => {
             say!("{message}");

@@ -172,6 +172,8 @@ pub enum AckStatus {
     Fenced = 3,
     /// Refused: the shard is shutting down.
     ShuttingDown = 4,
+    /// Refused before anything was stored: no room for the ids that tell duplicates apart.
+    IdsFull = 5,
 }
 
 impl AckStatus {
@@ -181,6 +183,7 @@ impl AckStatus {
             2 => AckStatus::DiskFull,
             3 => AckStatus::Fenced,
             4 => AckStatus::ShuttingDown,
+            5 => AckStatus::IdsFull,
             _ => AckStatus::Unknown,
         }
     }

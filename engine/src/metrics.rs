@@ -63,6 +63,7 @@ counters! {
     EventsDuplicate "events_duplicate" Total "Events recognised as already stored",
     EventsRejected "events_rejected" Total "Events refused, with a reason counted by stream",
     EventsLate "events_late" Total "Accepted events that were too late for at least one view",
+    RefusedIdsFull "refused_ids_full" Total "Events refused for lack of `dedupe` memory, to be sent again",
     EventsForwarded "events_forwarded" Total "Events handed to the core that owns their key",
     FramesLogged "frames_logged" Total "Log frames made durable",
     LogBytes "log_bytes" Total "Bytes written to the log, padding included",

@@ -1,6 +1,7 @@
 //! Each event takes effect once, however often it is sent.
 //!
-//! Per log stream and producer, the epoch and the last sequence: about 64 bytes per producer, for
+//! By the sequences of its producer, here; by fields of its own, in [`fields`], where the stream
+//! asks for it. Per log stream and producer, the epoch and the last sequence: about 64 bytes per producer, for
 //! any horizon. Sequences of one producer reach a log stream in order, so "at most the last one"
 //! means "seen", holes (events of other shards) included. The table follows from the log entries
 //! that also hold the effects: an event whose entry was lost is new again, one that is there is
@@ -12,12 +13,77 @@
 //! event's group. Batches above every inherited sequence, which is all but the first retries after
 //! such a change, pay one comparison for this.
 
+pub(crate) mod fields;
+pub(crate) mod ids;
+pub(crate) mod sequences;
+
+pub use fields::EventId;
+pub use sequences::SEQUENCE_WINDOW;
+
 use crate::entry::{EventBatch, ProducerId};
 use crate::partition::shard_of;
 use crate::query::ProducerView;
 use crate::state::Outcome;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
+
+/// Why an event did not take effect although nothing is wrong with it. The numbers are part of the
+/// format of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DuplicateCause {
+    /// Its producer had sent it before. It is not logged again.
+    Producer = 1,
+    /// Its source had sent the sequence before.
+    Sequence,
+    /// Its sequence lies so far behind its source that it cannot be told from a duplicate.
+    Behind,
+    /// An equal event with its id had taken effect.
+    Id,
+    /// Its id was spent without an event.
+    Annulled,
+}
+
+impl DuplicateCause {
+    /// Number of causes; `cause.index()` is below it.
+    pub const COUNT: usize = 5;
+
+    /// All causes, in the order of their numbers.
+    pub const ALL: [DuplicateCause; DuplicateCause::COUNT] = [
+        DuplicateCause::Producer,
+        DuplicateCause::Sequence,
+        DuplicateCause::Behind,
+        DuplicateCause::Id,
+        DuplicateCause::Annulled,
+    ];
+
+    /// The number in answers.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The cause of a number in answers.
+    pub fn from_code(code: u8) -> Option<DuplicateCause> {
+        let index = usize::from(code).checked_sub(1)?;
+        DuplicateCause::ALL.get(index).copied()
+    }
+
+    /// Position in [`DuplicateCause::ALL`], for counters.
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// The name used in metrics and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DuplicateCause::Producer => "producer",
+            DuplicateCause::Sequence => "sequence",
+            DuplicateCause::Behind => "behind",
+            DuplicateCause::Id => "id",
+            DuplicateCause::Annulled => "annulled",
+        }
+    }
+}
 
 /// What is to become of a batch, before it is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +101,9 @@ pub enum Admission {
         /// Its epoch.
         epoch: u32,
     },
+    /// The memory in which the stream tells duplicates by fields apart is full: nothing of the
+    /// batch may be logged now.
+    Full,
 }
 
 /// A former layout of the store: its log streams and how the groups lay on them.
@@ -69,6 +138,8 @@ pub struct ProducerRecord {
     pub accepted: u64,
     /// Events rejected, over all epochs.
     pub rejected: u64,
+    /// Events that were duplicates by fields, over all epochs.
+    pub repeated: u64,
     /// Events refused as duplicates since the start. Not part of the recorded state.
     pub duplicates: u64,
 }
@@ -117,6 +188,7 @@ impl ProducerRecord {
     fn count(&mut self, outcome: &Outcome) {
         self.accepted += u64::from(outcome.accepted);
         self.rejected += u64::from(outcome.rejected);
+        self.repeated += u64::from(outcome.duplicates);
     }
 
     /// The last sequence in `epoch`: 0 if the record is of another one.
@@ -236,6 +308,7 @@ impl Dedupe {
             inherited_max: before.last_in(epoch),
             accepted: own.accepted + before.accepted,
             duplicates: own.duplicates,
+            repeated: own.repeated + before.repeated,
             rejected: own.rejected + before.rejected,
         })
     }

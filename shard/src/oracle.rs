@@ -1,8 +1,8 @@
 //! The plain, slow, obviously right computation of the whole semantics: batch, sorted maps.
 //!
 //! Everything that was recorded goes in at once, in whatever order; what must be shown comes out:
-//! the rows of every view ([`rows`]), the places on every board ([`boards`]), what was late, refused
-//! or an error. It shares the vocabulary with the engine and nothing of how the engine computes: no
+//! the rows of every view ([`rows`]), the places on every board ([`boards`]), what was late, refused,
+//! a duplicate ([`repeats`]) or an error. It shares the vocabulary with the engine and nothing of how the engine computes: no
 //! panes, no partials, no merging, no columns, no state that is carried along. Where it and the
 //! engine differ, one of them is wrong.
 //!
@@ -13,6 +13,7 @@ mod datum;
 pub mod expected;
 pub mod expression;
 pub mod operations;
+pub mod repeats;
 pub mod rows;
 pub mod windows;
 
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 pub use datum::{Datum, Event};
 use expected::Expected;
 use operations::Outcome;
+use repeats::{Fate, fates};
 
 /// An event as it was recorded.
 #[derive(Debug, Clone)]
@@ -163,6 +165,8 @@ pub struct Oracle<'a> {
     pub pipeline: &'a Pipeline,
     /// Sorted by tie: the order in which they were taken in.
     pub events: Vec<Recorded>,
+    /// What became of each of them.
+    fates: Vec<Fate>,
     /// All columns of each of them.
     columns: Vec<Vec<Outcome>>,
     /// Final watermark per stream, ms.
@@ -207,31 +211,46 @@ impl<'a> Oracle<'a> {
         Self {
             pipeline,
             columns: events.iter().map(all).collect(),
+            fates: fates(pipeline, &events),
             events,
             watermarks_ms,
         }
     }
 
-    /// The events of a stream that were not refused, in the order of their ties.
+    /// The events of a stream that took effect, in the order of their ties.
     pub fn accepted(&self, stream: usize) -> impl Iterator<Item = &Recorded> {
-        let of_stream = move |event: &&Recorded| event.stream == stream;
-        self.events
-            .iter()
-            .filter(of_stream)
-            .filter(|event| event.reject(self.pipeline).is_none())
+        let of_stream = self.of_stream(stream);
+        of_stream.filter_map(|(event, fate)| (fate == Fate::Accepted).then_some(event))
     }
 
-    /// How many events of a stream were not refused.
+    /// How many events of a stream took effect.
     pub fn accepted_count(&self, stream: usize) -> u64 {
         self.accepted(stream).count() as u64
+    }
+
+    /// The events of a stream and what became of them, in the order of their ties.
+    pub fn of_stream(&self, stream: usize) -> impl Iterator<Item = (&Recorded, Fate)> {
+        let all = self.events.iter().zip(self.fates.iter().copied());
+        all.filter(move |(event, _)| event.stream == stream)
     }
 
     /// How many events of a stream were refused, by the name of the reason.
     pub fn rejected(&self, stream: usize) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
-        for event in self.events.iter().filter(|event| event.stream == stream) {
-            if let Some(reason) = event.reject(self.pipeline) {
+        for (_, fate) in self.of_stream(stream) {
+            if let Fate::Rejected(reason) = fate {
                 *counts.entry(reason.name()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many events of a stream repeated one that took effect, by the name of the cause.
+    pub fn repeated(&self, stream: usize) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, fate) in self.of_stream(stream) {
+            if let Fate::Repeats(cause) = fate {
+                *counts.entry(cause.name()).or_default() += 1;
             }
         }
         counts
@@ -250,8 +269,9 @@ impl<'a> Oracle<'a> {
         looked_at.sort_unstable();
         looked_at.dedup();
         let (mut errors, mut passed) = (Errors::default(), Vec::new());
-        for (recorded, columns) in self.events.iter().zip(&self.columns) {
-            if recorded.stream != stream || recorded.reject(self.pipeline).is_some() {
+        let events = self.events.iter().zip(&self.fates).zip(&self.columns);
+        for ((recorded, fate), columns) in events {
+            if recorded.stream != stream || *fate != Fate::Accepted {
                 continue;
             }
             match filter.map(|filter| &columns[filter]) {

@@ -8,6 +8,7 @@ mod board;
 mod call;
 mod computed;
 mod decimal;
+mod dedupe;
 mod duration;
 mod fit;
 mod forecast;
@@ -26,11 +27,23 @@ use crate::suggest;
 use crate::wire::Level;
 
 pub use board::{Board, RankStyle, Score, ScoreRule, Season, Ties};
+pub use dedupe::{DedupeMode, DedupeRule};
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
 pub use forecast::{Forecast, ForecastLine};
 pub use problem::Problem;
 pub use test::{Expect, Question, Send, Test};
 pub use window::{After, CalendarUnit, Window, WindowKind, zone_rules_version};
+
+/// A file without a problem.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// What it declares.
+    pub pipeline: Pipeline,
+    /// Its `[[test]]` blocks.
+    pub tests: Vec<Test>,
+    /// What is allowed and most likely not meant, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
 
 /// A checked pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +61,16 @@ pub struct Pipeline {
 impl Pipeline {
     /// Reads and checks a file; on failure every problem of it, in the order of the file.
     pub fn parse(text: &str) -> Result<Pipeline, Vec<Problem>> {
-        Self::parse_with_tests(text).map(|(pipeline, _)| pipeline)
+        Self::check(text).map(|checked| checked.pipeline)
     }
 
     /// [`Pipeline::parse`], with the `[[test]]` blocks of the file. They are no part of the pipeline.
     pub fn parse_with_tests(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
+        Self::check(text).map(|checked| (checked.pipeline, checked.tests))
+    }
+
+    /// [`Pipeline::parse`], with everything else that the file says.
+    pub fn check(text: &str) -> Result<Checked, Vec<Problem>> {
         parse::parse(text)
     }
 
@@ -152,6 +170,8 @@ pub struct Stream {
     pub time: TimeRule,
     /// When an event is acknowledged.
     pub durability: Durability,
+    /// What its events are told apart by, beside the sequences of their producers.
+    pub dedupe: Option<DedupeRule>,
     /// Fields and row layout.
     pub schema: Schema,
     /// Computed columns; each may use those before it. Those of `[stream.NAME.computed]` come

@@ -204,8 +204,10 @@ pub struct ProducerView {
     pub inherited_max: u64,
     /// Events accepted.
     pub accepted: u64,
-    /// Duplicates refused since the start.
+    /// Duplicates by its sequences, since the start.
     pub duplicates: u64,
+    /// Events that were duplicates by fields.
+    pub repeated: u64,
     /// Events rejected.
     pub rejected: u64,
 }
@@ -251,6 +253,36 @@ pub struct DuplicateRun {
     pub duplicates: u32,
 }
 
+/// An event that was logged and did not take effect, because one with its id had.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DuplicateEvent {
+    /// When it was taken in, ns.
+    pub stamp_ns: u64,
+    /// Who sent it.
+    pub producer: u128,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Number of the cause, see [`crate::dedupe::DuplicateCause::from_code`].
+    pub cause: u8,
+    /// The log stream that holds it.
+    pub log_stream: u32,
+    /// Position of its entry in that log stream.
+    pub lsn: u64,
+    /// Its place in the entry, from 0.
+    pub index: u32,
+    /// The row as it came.
+    pub row: Vec<u8>,
+}
+
+/// Answer to [`Query::Duplicates`], each list newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DuplicatesAnswer {
+    /// By the sequences of their producers.
+    pub runs: Vec<DuplicateRun>,
+    /// By fields.
+    pub events: Vec<DuplicateEvent>,
+}
+
 /// Counters of every stream, view and board of one shard, by their index in the pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counters {
@@ -271,6 +303,8 @@ pub struct Stats {
     pub watermarks_ms: Vec<i64>,
     /// Distinct keys per stream, where a board needs them; else 0.
     pub keys: Vec<u64>,
+    /// Per stream the ids or sources that tell duplicates by fields apart; 0 where none do.
+    pub remembered: Vec<u64>,
     /// Producers known.
     pub producers: u64,
     /// Deltas for other shards that wait for their entries to be durable.
@@ -300,8 +334,8 @@ pub enum Answer {
     Producer(Option<ProducerView>),
     /// To [`Query::Rejected`], newest first.
     Rejected(Vec<RejectedEvent>),
-    /// To [`Query::Duplicates`], newest first.
-    Duplicates(Vec<DuplicateRun>),
+    /// To [`Query::Duplicates`].
+    Duplicates(DuplicatesAnswer),
     /// To [`Query::Late`], newest first.
     Late(Vec<LateEvent>),
     /// To [`Query::Stats`].

@@ -31,11 +31,13 @@ pub enum RejectReason {
     UnknownNull,
     /// A sum that left the range of its result.
     Overflow,
+    /// The id of an earlier event, with other content.
+    Conflict,
 }
 
 impl RejectReason {
     /// Number of reasons; `reason.index()` is below it.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 
     /// All reasons, in the order of their numbers.
     pub const ALL: [RejectReason; RejectReason::COUNT] = [
@@ -50,6 +52,7 @@ impl RejectReason {
         RejectReason::BadPadding,
         RejectReason::UnknownNull,
         RejectReason::Overflow,
+        RejectReason::Conflict,
     ];
 
     /// The number on the wire.
@@ -82,6 +85,7 @@ impl RejectReason {
             RejectReason::BadPadding => "bad_padding",
             RejectReason::UnknownNull => "unknown_null",
             RejectReason::Overflow => "overflow",
+            RejectReason::Conflict => "conflict",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! same entries gives the same state. A batch is applied in passes, each over all its rows:
 //!
 //! ```text
-//! check rows -> keys to ids -> computed columns -> views: find groups, one loop per column -> boards: touch, update
+//! check rows -> drop repeats -> keys to ids -> computed columns -> views: find groups, one loop per column -> boards: touch, update
 //! ```
 //!
 //! so that the cache misses of a pass overlap. All scratch memory is kept from batch to batch.
@@ -15,15 +15,17 @@ mod check;
 mod digest;
 mod read;
 mod reject;
+mod repeats;
 
 use crate::board::{BoardState, Origin};
-use crate::dedupe::{Admission, Dedupe, Layout};
+use crate::dedupe::fields::FieldDedupe;
+use crate::dedupe::{Admission, Dedupe, DuplicateCause, Layout};
 use crate::delta::DeltaQueue;
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::expression::{Evaluated, Evaluator, Expression};
 use crate::partition::{group_of, key_hash};
 use crate::pipeline::{Pipeline, Stream, View};
-use crate::query::{DuplicateRun, ProducerView, RejectedEvent};
+use crate::query::{DuplicateEvent, DuplicateRun, ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
 use crate::table::KeyTable;
 use crate::watermark::{ClockMove, StreamClock, WatermarkMoves};
@@ -51,8 +53,9 @@ pub struct Place {
 pub struct StreamCounters {
     /// Events that took effect.
     pub accepted: u64,
-    /// Events refused as duplicates since the start. Not part of the recorded state.
-    pub duplicates: u64,
+    /// Duplicates by [`DuplicateCause::index`]. Those by the sequences of producers are counted
+    /// since the start, and are no part of the recorded state.
+    pub duplicates: [u64; DuplicateCause::COUNT],
     /// Events rejected, by [`RejectReason::index`].
     pub rejected: [u64; RejectReason::COUNT],
 }
@@ -64,6 +67,8 @@ pub struct Outcome {
     pub accepted: u32,
     /// Events rejected.
     pub rejected: u32,
+    /// Events that were duplicates by fields.
+    pub duplicates: u32,
     /// Sequence and reason of the first rejected one.
     pub first_reject: Option<(u64, Reject)>,
 }
@@ -80,6 +85,9 @@ struct StreamState {
     foreign_boards: Vec<usize>,
     rejected: VecDeque<RejectedEvent>,
     duplicates: VecDeque<DuplicateRun>,
+    repeats: VecDeque<DuplicateEvent>,
+    /// What tells duplicates by fields apart, where the stream does.
+    dedupe: Option<FieldDedupe>,
     /// Of the computed columns that a view or board needs.
     evaluator: Evaluator,
 }
@@ -154,6 +162,8 @@ impl ShardState {
                 foreign_boards: of_stream(false),
                 rejected: VecDeque::new(),
                 duplicates: VecDeque::new(),
+                repeats: VecDeque::new(),
+                dedupe: stream.dedupe.as_ref().map(FieldDedupe::new),
                 evaluator: evaluator(&pipeline, index),
             }
         };
@@ -183,11 +193,19 @@ impl ShardState {
     /// If the batch is not of a stream of the pipeline.
     pub fn admit(&self, batch: &EventBatch<'_>) -> Admission {
         let stream = &self.pipeline.streams[usize::from(batch.stream)];
-        self.dedupe.admit(batch, &self.place.older, |row| {
+        let admission = self.dedupe.admit(batch, &self.place.older, |row| {
             group_of(key_hash(
                 stream.schema.canonical_bytes(batch.row(row), stream.key),
             ))
-        })
+        });
+        match admission {
+            Admission::All | Admission::Skip(_) | Admission::Keep(_)
+                if !self.has_room_for_ids(batch) =>
+            {
+                Admission::Full
+            }
+            other => other,
+        }
     }
 
     /// Applies an admitted batch; `lsn` is its entry's position in the log.
@@ -305,6 +323,7 @@ impl ShardState {
         let clock_move = self.move_watermark(index, origin.log_stream, batch.watermark_ms, false);
         *outcome = Outcome::default();
         self.check_rows(source, batch, origin, outcome);
+        self.drop_repeats(source, batch, origin, outcome);
         match source {
             Source::Inherited(log_stream) => {
                 let (id, epoch, last) = (batch.producer, batch.epoch, batch.last_sequence());

@@ -170,7 +170,7 @@ impl KeyTable {
 
     /// Asks for the line that the lookup of `hash` will start at.
     #[inline]
-    fn prefetch(&self, hash: u64) {
+    pub(crate) fn prefetch(&self, hash: u64) {
         prefetch(self.segments[self.segment_of(hash)].home(hash));
     }
 

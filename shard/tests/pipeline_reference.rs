@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use ringmill_shard::dedupe::SEQUENCE_WINDOW;
 use ringmill_shard::limits;
 use ringmill_shard::pipeline::{CalendarUnit, Pipeline, RankStyle, Ties, duration_text, keys};
 use ringmill_shard::schema::FieldType;
@@ -31,11 +32,12 @@ fn quoted(text: &str) -> String {
 
 #[test]
 fn keys_are_those_of_the_code() {
-    let sections: [(&str, &[&str]); 12] = [
+    let sections: [(&str, &[&str]); 13] = [
         ("## The file", &keys::FILE),
         ("## `[engine]`", &keys::ENGINE),
         ("## `[stream.NAME]`", &keys::STREAM),
         ("### `[stream.NAME.time]`", &keys::TIME),
+        ("### `[stream.NAME.dedupe]`", &keys::DEDUPE),
         ("### `[stream.NAME.fields]`", &keys::FIELD),
         ("## `[view.NAME]`", &keys::VIEW),
         ("### `[view.NAME.window]`", &keys::WINDOW),
@@ -76,6 +78,16 @@ fn defaults_are_those_of_the_code() {
             duration(keys::IDLE_MS_DEFAULT),
         ),
         (
+            "### `[stream.NAME.dedupe]`",
+            "scope",
+            quoted(keys::DEDUPE_SCOPE),
+        ),
+        (
+            "### `[stream.NAME.dedupe]`",
+            "memory",
+            quoted(&format!("{}GiB", keys::DEDUPE_MEMORY_BYTES_DEFAULT >> 30)),
+        ),
+        (
             "### `[view.NAME.window]`",
             "late",
             duration(keys::LATE_MS_DEFAULT),
@@ -106,6 +118,13 @@ fn defaults_are_those_of_the_code() {
     ] {
         assert_eq!(default(heading, key), expected, "{heading} {key}");
     }
+}
+
+#[test]
+fn modes_of_dedupe_are_those_of_the_code() {
+    let rows = table("### `[stream.NAME.dedupe]`", "mode");
+    let shown: Vec<_> = rows.iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(shown, keys::DEDUPE_MODES.map(quoted));
 }
 
 #[test]
@@ -234,6 +253,10 @@ fn limits_are_those_of_the_code() {
         format!("`[board.NAME]`, at most {}", limits::BOARDS_MAX),
         format!("At most {} fields", limits::FIELDS_MAX),
         format!("rows of at most {} bytes", limits::ROW_BYTES_MAX),
+        format!("list of 1 to {} different fields", limits::GROUP_FIELDS_MAX),
+        format!("which of its last {SEQUENCE_WINDOW} sequences"),
+        format!("at least {}", duration_text(keys::HORIZON_MS_MIN)),
+        format!("at least {}MiB", keys::DEDUPE_MEMORY_BYTES_MIN >> 20),
         format!("at most {} different fields", limits::GROUP_FIELDS_MAX),
         format!("At most\n{}; what no view", limits::COMPUTED_MAX),
         format!("1 to {} of them", limits::COLUMNS_MAX),

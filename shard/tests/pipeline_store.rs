@@ -111,6 +111,74 @@ fn key_time_and_max_future_cannot_change() {
 }
 
 #[test]
+fn what_tells_events_apart_cannot_change_but_its_memory_may() {
+    let id = |more: &str| {
+        let rule = format!("dedupe = {{ by = [\"sent\"], mode = \"id\", horizon = {more} }}");
+        STORED.replacen(
+            "[stream.finds.fields]",
+            &format!("{rule}\n[stream.finds.fields]"),
+            1,
+        )
+    };
+    let stored = parse(&id("\"10m\""));
+    stored
+        .fits(&parse(&id("\"600s\", memory = \"64MiB\"")))
+        .unwrap();
+    let misfit = |text: &str| {
+        let problems = parse(text).fits(&stored).unwrap_err();
+        let shown: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        shown.join("\n")
+    };
+    let expected = |given: &str| {
+        format!(
+            "`dedupe` of stream `finds` is id by `sent` for 10m in the store, {given} in the \
+             file; replay would judge events anew that were acknowledged; keep the rule of the \
+             store, or open another data directory"
+        )
+    };
+    assert_eq!(misfit(STORED), expected("none"));
+    assert_eq!(misfit(&id("\"11m\"")), expected("id by `sent` for 11m"));
+    let other = id("\"10m\"").replace("by = [\"sent\"]", "by = [\"at\", \"sent\"]");
+    assert_eq!(misfit(&other), expected("id by `at`, `sent` for 10m"));
+    let sequence = id("\"10m\"").replace("mode = \"id\", horizon = \"10m\"", "mode = \"sequence\"");
+    let sequence = sequence.replace("by = [\"sent\"]", "by = [\"player\"]");
+    assert_eq!(misfit(&sequence), expected("sequence by `player`"));
+    // Digests of pipelines that tell nothing apart by fields stay what they were.
+    assert_ne!(parse(STORED).digest(), stored.digest());
+}
+
+#[test]
+fn forecast_names_what_tells_events_apart() {
+    let rule = |rule: &str| {
+        let rule = format!("dedupe = {{ {rule} }}\n[stream.finds.fields]");
+        let text = STORED.replacen("[stream.finds.fields]", &rule, 1);
+        parse(&text).forecast(1_000_000).to_string()
+    };
+    let shown = rule("by = [\"player\"], mode = \"sequence\"");
+    assert!(
+        shown.contains("1000000 x 62 bytes: sources of stream finds"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("one source per key of stream finds"),
+        "{shown}"
+    );
+    let shown = rule("by = [\"sent\"], mode = \"id\", horizon = \"10m\"");
+    assert!(
+        shown.contains("19884107 x 54 bytes: ids of stream finds"),
+        "{shown}"
+    );
+    let rate = "ids of stream finds fill their memory (1.0 GiB per shard): 29457 events per \
+                second and shard over 10m and an eighth; what is beyond is refused";
+    assert!(shown.contains(rate), "{shown}");
+    let shown = rule("by = [\"player\"], mode = \"sequence\", memory = \"8MiB\"");
+    assert!(
+        shown.contains("135300 x 62 bytes"),
+        "a shard takes no more: {shown}"
+    );
+}
+
+#[test]
 fn forecast_grows_with_keys_and_states_its_assumptions() {
     let text = include_str!("../../docs/examples/treasure_hunt.toml");
     let pipeline = parse(text);

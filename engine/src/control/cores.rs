@@ -85,6 +85,12 @@ pub enum PublishError {
         /// The shard that refused.
         shard: usize,
     },
+    /// The ids of the rows for a shard found no room; rows of other shards may be stored.
+    #[error("the memory for ids of shard {shard} is full")]
+    IdsFull {
+        /// The shard that refused.
+        shard: usize,
+    },
     /// A newer epoch of the producer exists.
     #[error("a newer epoch of the producer exists")]
     Fenced,

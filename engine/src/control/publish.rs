@@ -308,9 +308,10 @@ fn worse(known: Option<PublishError>, new: PublishError) -> PublishError {
         PublishError::OutcomeUnknown { .. } => 0,
         PublishError::TimedOut => 1,
         PublishError::DiskFull { .. } => 2,
-        PublishError::Fenced => 3,
-        PublishError::ShuttingDown => 4,
-        PublishError::Overloaded => 5,
+        PublishError::IdsFull { .. } => 3,
+        PublishError::Fenced => 4,
+        PublishError::ShuttingDown => 5,
+        PublishError::Overloaded => 6,
     };
     match known {
         Some(known) if rank(&known) <= rank(&new) => known,

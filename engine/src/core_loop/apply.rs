@@ -59,6 +59,8 @@ pub(super) enum Stored {
     Fenced {
         epoch: u32,
     },
+    /// The ids of its events find no room: nothing happened.
+    IdsFull,
 }
 
 /// Zero bytes that pad an odd number of offsets to eight.
@@ -104,6 +106,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
             Admission::Duplicate => Stored::Done(self.all_duplicate(&whole)),
             Admission::Keep(rows) => self.store_picked(&whole, &rows),
             Admission::Fenced { epoch } => Stored::Fenced { epoch },
+            Admission::Full => {
+                self.metrics
+                    .add(Counter::RefusedIdsFull, u64::from(batch.count));
+                Stored::IdsFull
+            }
         }
     }
 
@@ -142,6 +149,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             .add(Counter::EventsAccepted, u64::from(outcome.accepted));
         self.metrics
             .add(Counter::EventsRejected, u64::from(outcome.rejected));
+        let duplicates = duplicates + outcome.duplicates;
         self.metrics
             .add(Counter::EventsDuplicate, u64::from(duplicates));
         Stored::Done(Done {

@@ -162,6 +162,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 self.refuse_part(peer, header.ticket, AckStatus::Fenced);
                 return Took::Whole;
             }
+            Stored::IdsFull => {
+                // Behind a later row an earlier one would count as a duplicate.
+                self.take_voice_away(producer);
+                self.refuse_part(peer, header.ticket, AckStatus::IdsFull);
+                return Took::Whole;
+            }
             Stored::Done(done) => done,
         };
         let applied_ns = self.clock.mono_ns();

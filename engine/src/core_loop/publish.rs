@@ -57,15 +57,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             }
         };
         if !resumed && let Some(error) = self.refused_for_now(&session, &publish) {
-            self.queue_error(socket, error);
-            // What follows leaves a gap until this one has come again, also where it repeats what
-            // a shard may have: behind a later row an earlier one counts as a duplicate.
-            // What this connection has brought before is not asked for twice.
-            if let Some(session) = self.connection(socket).and_then(|c| c.session.as_mut()) {
-                let due = publish.first_sequence.max(session.taken_through + 1);
-                session.next_sequence = session.next_sequence.min(due);
-            }
-            return Flow::Taken;
+            return self.put_off(socket, &publish, error);
         }
         if resumed && self.flags.failed() {
             self.end_for(socket, AckStatus::Unknown);
@@ -81,6 +73,30 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.publish_here(socket, &session, &publish, times)
         } else {
             self.publish_across(socket, &session, &publish, times)
+        }
+    }
+
+    /// Refuses a publication that the client may send again. What follows leaves a gap until this
+    /// one has come again, also where it repeats what a shard may have: behind a later row an
+    /// earlier one counts as a duplicate. What this connection has brought before is not asked for
+    /// twice.
+    fn put_off(&mut self, socket: SocketId, publish: &Publish<'_>, error: ErrorReply) -> Flow {
+        self.queue_error(socket, error);
+        if let Some(session) = self.connection(socket).and_then(|c| c.session.as_mut()) {
+            let due = publish.first_sequence.max(session.taken_through + 1);
+            session.next_sequence = session.next_sequence.min(due);
+        }
+        Flow::Taken
+    }
+
+    fn ids_full(&self, publish: &Publish<'_>) -> ErrorReply {
+        let stream = &self.pipeline.streams[usize::from(publish.stream)].name;
+        ErrorReply {
+            code: ErrorCode::Overloaded,
+            fatal: false,
+            sequence: publish.first_sequence,
+            field: NO_FIELD,
+            message: format!("the `memory` of `dedupe` of stream `{stream}` is full"),
         }
     }
 
@@ -138,6 +154,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let stored = match self.store(&batch) {
             Stored::NoRoom => return Flow::Stalled,
             Stored::Fenced { epoch } => return self.fence(socket, session.epoch, epoch),
+            Stored::IdsFull => return self.put_off(socket, publish, self.ids_full(publish)),
             Stored::Done(done) => done,
         };
         times.applied_ns = self.clock.mono_ns();

@@ -127,6 +127,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let (code, message) = match status {
             AckStatus::Fenced => (ErrorCode::Fenced, "a newer session of this producer exists"),
             AckStatus::DiskFull => (ErrorCode::DiskFull, "no space left for a shard's log"),
+            AckStatus::IdsFull => (
+                ErrorCode::Overloaded,
+                "the `memory` of `dedupe` of the stream is full on a shard",
+            ),
             AckStatus::ShuttingDown => (ErrorCode::ShuttingDown, "the server is shutting down"),
             AckStatus::Ok | AckStatus::Unknown => (
                 ErrorCode::ShardFailed,

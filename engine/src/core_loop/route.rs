@@ -15,7 +15,7 @@ use super::receive::Flow;
 use crate::clock::Clock;
 use crate::commit::Waiter;
 use crate::connection::{Session, Times};
-use crate::message::{SubBatchHeader, request};
+use crate::message::{AckStatus, SubBatchHeader, request};
 use crate::metrics::Counter;
 use crate::net::SocketId;
 
@@ -188,6 +188,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 Stored::Fenced { epoch } => {
                     self.give_credits(router, shard + 1..self.shards);
                     return self.fence(socket, session.epoch, epoch);
+                }
+                Stored::IdsFull => {
+                    self.give_credits(router, shard + 1..self.shards);
+                    self.end_for(socket, AckStatus::IdsFull);
+                    return Flow::Over;
                 }
                 Stored::Done(done) => {
                     let level = self.level(usize::from(publish.stream));

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use ringmill_shard::pipeline::{
-    Board, Computed, Pipeline, Score, ScoreRule, Stream, View, Window, WindowKind,
-    zone_rules_version,
+    Board, Computed, DedupeMode, DedupeRule, Pipeline, Score, ScoreRule, Stream, View, Window,
+    WindowKind, keys, zone_rules_version,
 };
 use serde_json::{Map, Value, json};
 
@@ -119,10 +119,26 @@ pub(super) fn describe_stream(stream: &Stream) -> Value {
             "idle_ms": stream.time.idle_ms,
         },
         "durability": stream.durability.level().name(),
+        "dedupe": stream.dedupe.as_ref().map(|rule| describe_dedupe(stream, rule)),
         "schema_id": stream.schema.id,
         "row_bytes": stream.schema.row_bytes,
         "fields": fields.collect::<Vec<_>>(),
         "computed": describe_computed(stream),
+    })
+}
+
+fn describe_dedupe(stream: &Stream, rule: &DedupeRule) -> Value {
+    let name = |&field: &usize| Value::from(stream.schema.fields[field].name.as_str());
+    let horizon_ms = match rule.mode {
+        DedupeMode::Sequence => Value::Null,
+        DedupeMode::Id { horizon_ms } => horizon_ms.into(),
+    };
+    json!({
+        "by": rule.by.iter().map(name).collect::<Vec<_>>(),
+        "mode": rule.mode.name(),
+        "horizon_ms": horizon_ms,
+        "scope": keys::DEDUPE_SCOPE,
+        "memory_bytes": rule.memory_bytes,
     })
 }
 

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::streams::ask_stats;
 use crate::latency::Stage;
 use crate::metrics::{CoreSnapshot, Counter, CounterKind};
+use ringmill_shard::dedupe::DuplicateCause;
 use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::query::Stats;
 use ringmill_shard::reject::RejectReason;
@@ -179,14 +180,24 @@ fn write_events(text: &mut Text, app: &App, stats: &ShardStats) {
         s.counters.streams[i].accepted.into()
     });
     let name = "ringmill_stream_events_duplicate_total";
-    let head = (
-        name,
-        "counter",
-        "Events refused as stored already, since the start",
-    );
-    write_each(text, head, stats, label, |s, i| {
-        s.counters.streams[i].duplicates.into()
-    });
+    let help = "Events that one before them had taken the effect of, by what told so";
+    text.head(name, "counter", help);
+    for (shard, stats) in stats {
+        let core = shard.to_string();
+        for (stream, counters) in streams.iter().zip(&stats.counters.streams) {
+            for cause in DuplicateCause::ALL {
+                let labels = [
+                    ("core", &*core),
+                    ("stream", stream),
+                    ("cause", cause.name()),
+                ];
+                text.sample(name, &labels, counters.duplicates[cause.index()]);
+            }
+        }
+    }
+    let name = "ringmill_stream_ids";
+    let head = (name, "gauge", "Ids or sources that tell duplicates apart");
+    write_each(text, head, stats, label, |s, i| s.remembered[i].into());
     let name = "ringmill_stream_events_rejected_total";
     text.head(name, "counter", "Events refused for their content");
     for (shard, stats) in stats {

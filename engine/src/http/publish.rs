@@ -279,6 +279,9 @@ async fn publish(
         }
         Err(PublishError::TimedOut) => Err(unknown_outcome("the shards took too long")),
         Err(PublishError::DiskFull { .. }) => Err(app.disk_full()),
+        Err(PublishError::IdsFull { shard }) => {
+            Err(ids_full(&app.pipeline.streams[index].name, shard))
+        }
         Err(PublishError::Fenced) => Err(fenced(None)),
         Err(PublishError::ShuttingDown) => Err(Problem::shutting_down()),
         Err(PublishError::Overloaded) => Err(Problem::overloaded(
@@ -297,6 +300,21 @@ fn unknown_outcome(why: &str) -> Problem {
              without them it may store some twice"
         ),
     )
+    .retry_after(5)
+}
+
+fn ids_full(stream: &str, shard: usize) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "dedupe-full",
+        "The memory that tells duplicates apart is full",
+        format!(
+            "the `memory` of `dedupe` of stream `{stream}` is full on shard {shard}: give it more, \
+             or wait for its horizon; other shards may have stored their events, which a retry \
+             with the same producer and sequence does not store twice"
+        ),
+    )
+    .with("shard", shard)
     .retry_after(5)
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::Uri;
 use axum::response::Response;
+use ringmill_shard::dedupe::DuplicateCause;
 use ringmill_shard::limits::SIDE_EVENTS_MAX;
 use ringmill_shard::ndjson::row_to_json;
-use ringmill_shard::query::{Answer, DuplicateRun, Query, RejectedEvent};
+use ringmill_shard::query::{Answer, DuplicateEvent, DuplicateRun, Query, RejectedEvent};
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::Schema;
 use ringmill_shard::window::LateEvent;
@@ -62,23 +63,19 @@ pub(super) async fn get_duplicates(
         n: n as u32,
     };
     let answers = ask_all(&app, &query, |answer| match answer {
-        Answer::Duplicates(runs) => Some(runs),
+        Answer::Duplicates(duplicates) => {
+            let runs = duplicates.runs.into_iter().map(Duplicate::Run);
+            let events = duplicates.events.into_iter().map(Duplicate::Event);
+            Some(runs.chain(events).collect::<Vec<_>>())
+        }
         _ => None,
     })
     .await?;
-    let order = |run: &DuplicateRun| (run.stamp_ns, run.producer, run.first_sequence);
-    let mut body = newest(answers, n, order, |shard, run| {
-        json!({
-            "producer_id": format!("{:032x}", run.producer),
-            "epoch": run.epoch,
-            "first_sequence": run.first_sequence,
-            "last_sequence": run.last_sequence,
-            "duplicates": run.duplicates,
-            "stamp_ns": run.stamp_ns,
-            "shard": shard,
-        })
+    let stream = &app.pipeline.streams[index];
+    let mut body = newest(answers, n, Duplicate::order, |shard, duplicate| {
+        duplicate.to_json(&stream.schema, shard)
     });
-    body["stream"] = app.pipeline.streams[index].name.as_str().into();
+    body["stream"] = stream.name.as_str().into();
     body["shards"] = app.cores.shards().into();
     Ok(reply(body, numbers_as_text))
 }
@@ -156,6 +153,48 @@ fn rejected_json(schema: &Schema, shard: usize, event: &RejectedEvent) -> Value 
         Err(_) => shown["row"] = hex(&event.row).into(),
     }
     shown
+}
+
+/// What had been stored before: by the sequences of its producer, or by fields.
+enum Duplicate {
+    Run(DuplicateRun),
+    Event(DuplicateEvent),
+}
+
+impl Duplicate {
+    fn order(&self) -> (u64, u128, u64) {
+        match self {
+            Duplicate::Run(run) => (run.stamp_ns, run.producer, run.first_sequence),
+            Duplicate::Event(event) => (event.stamp_ns, event.producer, event.sequence),
+        }
+    }
+
+    fn to_json(&self, schema: &Schema, shard: usize) -> Value {
+        match self {
+            Duplicate::Run(run) => json!({
+                "cause": DuplicateCause::Producer.name(),
+                "producer_id": format!("{:032x}", run.producer),
+                "epoch": run.epoch,
+                "first_sequence": run.first_sequence,
+                "last_sequence": run.last_sequence,
+                "duplicates": run.duplicates,
+                "stamp_ns": run.stamp_ns,
+                "shard": shard,
+            }),
+            Duplicate::Event(event) => json!({
+                "cause": DuplicateCause::from_code(event.cause).map(DuplicateCause::name),
+                "producer_id": format!("{:032x}", event.producer),
+                "sequence": event.sequence,
+                "duplicates": 1,
+                "stamp_ns": event.stamp_ns,
+                "shard": shard,
+                "log_stream": event.log_stream,
+                "lsn": event.lsn,
+                "index": event.index,
+                "event": row_to_json(schema, &event.row),
+            }),
+        }
+    }
 }
 
 fn late_json(schema: &Schema, shard: usize, event: &LateEvent) -> Value {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use ringmill_shard::dedupe::DuplicateCause;
 use ringmill_shard::entry::ProducerId;
 use ringmill_shard::expression::ErrorReason;
 use ringmill_shard::query::{Answer, ProducerView, Query, Stats};
@@ -56,7 +57,14 @@ pub(super) async fn get_stream(
         })
         .collect();
     body["accepted"] = total.accepted.into();
-    body["duplicates"] = total.duplicates.into();
+    body["duplicates"] = total.duplicates.iter().sum::<u64>().into();
+    let causes = DuplicateCause::ALL.iter();
+    let by_cause: Map<String, Value> = causes
+        .map(|cause| (cause.name().to_owned(), total.duplicates[cause.index()]))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name, count.into()))
+        .collect();
+    body["duplicates_by_cause"] = by_cause.into();
     body["rejected"] = total.rejected.iter().sum::<u64>().into();
     body["rejected_by_reason"] = by_reason.into();
     let least = stats
@@ -135,7 +143,9 @@ pub(super) fn find(app: &App, name: &str) -> Result<usize, Problem> {
 
 fn add(total: &mut StreamCounters, shard: &StreamCounters) {
     total.accepted += shard.accepted;
-    total.duplicates += shard.duplicates;
+    for (total, shard) in total.duplicates.iter_mut().zip(&shard.duplicates) {
+        *total += shard;
+    }
     for (total, shard) in total.rejected.iter_mut().zip(&shard.rejected) {
         *total += shard;
     }
@@ -195,7 +205,7 @@ pub(super) async fn get_producer(
         "highest_seen": highest,
         "durable_through": through,
         "accepted": sum(|view| view.accepted),
-        "duplicates": sum(|view| view.duplicates),
+        "duplicates": sum(|view| view.duplicates + view.repeated),
         "rejected": sum(|view| view.rejected),
         "shards": app.cores.shards(),
     });

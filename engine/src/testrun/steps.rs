@@ -150,12 +150,15 @@ fn rows(answer: &Value) -> impl Iterator<Item = &Value> {
     answer["rows"].as_array().into_iter().flatten()
 }
 
-/// A figure of a stream, or the number of rejections for a reason.
+/// A figure of a stream, or the number of rejections for a reason or of duplicates by a cause.
 fn counter(stream: &Value, name: &str) -> Value {
-    match (&stream[name], &stream["rejected_by_reason"][name]) {
-        (Value::Null, Value::Null) => 0.into(),
-        (Value::Null, count) | (count, _) => count.clone(),
-    }
+    let figures = [
+        &stream[name],
+        &stream["rejected_by_reason"][name],
+        &stream["duplicates_by_cause"][name],
+    ];
+    let known = figures.into_iter().find(|figure| !figure.is_null());
+    known.cloned().unwrap_or(0.into())
 }
 
 /// A member as a path segment.

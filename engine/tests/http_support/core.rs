@@ -263,6 +263,7 @@ impl Core {
             Admission::Duplicate => ack.duplicates = batch.count,
             Admission::Keep(_) => panic!("a store of its own shards inherits nothing"),
             Admission::Fenced { .. } => ack.status = AckStatus::Fenced,
+            Admission::Full => ack.status = AckStatus::IdsFull,
         }
         if ack.duplicates > 0 {
             self.state.count_duplicates(&batch, ack.duplicates);

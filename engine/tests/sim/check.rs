@@ -1,8 +1,9 @@
 //! The oracle: the logs against the book, and the state against a plain computation from the logs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ringmill_engine::recovery::Layout;
+use ringmill_shard::dedupe::DuplicateCause;
 use ringmill_shard::entry::{Entry, decode_entry};
 use ringmill_shard::merge::{merge_tops, merge_windows};
 use ringmill_shard::oracle::boards::SeasonTruth;
@@ -258,7 +259,9 @@ impl Contents {
         }
         for (producer, count) in counts {
             let views = states.iter().filter_map(|state| state.producer(producer));
-            let counted: u64 = views.map(|view| view.accepted + view.rejected).sum();
+            let counted: u64 = views
+                .map(|view| view.accepted + view.rejected + view.repeated)
+                .sum();
             check(counted == count, || {
                 format!("a producer has {counted} events, its logs hold {count}")
             })?;
@@ -290,8 +293,24 @@ fn check_shard(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Re
         check(rejected == expected, || {
             format!("{rejected} rejected, {expected} in the log")
         })?;
+        let repeated = by_fields(&counters.streams[stream].duplicates);
+        let expected = oracle.repeated(stream);
+        cover.add(Point::DuplicateByFields, expected.values().sum());
+        check(repeated == expected, || {
+            format!("{repeated:?} repeated, {expected:?} in the log")
+        })?;
     }
     check_views(state, oracle, cover)
+}
+
+/// Duplicates by fields by cause; those of producers are not logged.
+fn by_fields(duplicates: &[u64; DuplicateCause::COUNT]) -> BTreeMap<&'static str, u64> {
+    let causes = DuplicateCause::ALL.into_iter();
+    let logged = causes.filter(|cause| *cause != DuplicateCause::Producer);
+    logged
+        .map(|cause| (cause.name(), duplicates[cause.index()]))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 fn check_views(state: &ShardState, oracle: &Oracle<'_>, cover: &mut Cover) -> Result<(), String> {

@@ -18,7 +18,7 @@ macro_rules! points {
 points! {
     LaneFull LogFull SegmentRoll SegmentStarved ShortWrite ShardFailed UnknownToClient Fenced
     GapRefused DiskFullRefused GreetingAcrossShards NewEpoch BadFrameRefused RejectedEvent
-    Duplicate SlowSocket SlotReused Crash CrashInRecovery LayoutChanged AnswerInPieces
+    Duplicate DuplicateByFields SlowSocket SlotReused Crash CrashInRecovery LayoutChanged AnswerInPieces
     WindowLate FreshAfterLoss LossyAck
 }
 

@@ -9,5 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod grow;
 #[path = "../../../shard/tests/model/random.rs"]
 pub(crate) mod random;
+#[path = "../../../shard/tests/model/repeating.rs"]
+pub(crate) mod repeating;
 #[path = "../../../shard/tests/model/tree.rs"]
 pub(crate) mod tree;

@@ -3,8 +3,8 @@
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
-    Aggregate, Board, Column, Computed, Durability, Pipeline, RankStyle, Score, Season, Stream,
-    Ties, TimeRule, View,
+    Aggregate, Board, Column, Computed, DedupeMode, DedupeRule, Durability, Pipeline, RankStyle,
+    Score, Season, Stream, Ties, TimeRule, View,
 };
 use crate::schema::{Field, Schema};
 
@@ -34,6 +34,7 @@ fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
         key,
         time,
         durability,
+        dedupe,
         schema,
         computed,
     } = stream;
@@ -56,10 +57,31 @@ fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
         "durability {} {interval_ms}",
         durability.level().name()
     ));
+    if let Some(rule) = dedupe {
+        line(format!(
+            "{} memory {}",
+            describe_dedupe(rule, schema),
+            rule.memory_bytes
+        ));
+    }
     line(schema.description());
     for Computed { name, expression } in computed {
         let name = name.as_deref().unwrap_or_default();
         line(format!("computed {name} = {}", expression.describe(schema)));
+    }
+}
+
+/// What replay depends on: the memory only bounds what is taken in.
+fn describe_dedupe(rule: &DedupeRule, schema: &Schema) -> String {
+    let by = rule
+        .by
+        .iter()
+        .map(|&field| schema.fields[field].id.to_string());
+    let by = by.collect::<Vec<_>>().join(", ");
+    let mode = rule.mode.name();
+    match rule.mode {
+        DedupeMode::Sequence => format!("dedupe {mode} by [{by}]"),
+        DedupeMode::Id { horizon_ms } => format!("dedupe {mode} by [{by}] horizon {horizon_ms}"),
     }
 }
 
@@ -244,6 +266,40 @@ fn check_stream(new: &Stream, old: &Stream, problems: &mut Vec<Problem>) {
             "keep the value of the store, or open another data directory",
         ));
     }
+    check_dedupe(new, old, problems);
+}
+
+/// Replay tells duplicates apart again, which must not change what was acknowledged.
+fn check_dedupe(new: &Stream, old: &Stream, problems: &mut Vec<Problem>) {
+    let recorded = |stream: &Stream| {
+        let rule = stream.dedupe.as_ref();
+        rule.map(|rule| describe_dedupe(rule, &stream.schema))
+    };
+    if recorded(new) == recorded(old) {
+        return;
+    }
+    let shown = |stream: &Stream| match &stream.dedupe {
+        None => "none".to_owned(),
+        Some(rule) => {
+            let name = |&field: &usize| format!("`{}`", stream.schema.fields[field].name);
+            let by: Vec<String> = rule.by.iter().map(name).collect();
+            let horizon = match rule.mode {
+                DedupeMode::Sequence => String::new(),
+                DedupeMode::Id { horizon_ms } => format!(" for {}", duration_text(horizon_ms)),
+            };
+            format!("{} by {}{horizon}", rule.mode.name(), by.join(", "))
+        }
+    };
+    problems.push(problem(
+        format!(
+            "`dedupe` of stream `{}` is {} in the store, {} in the file; replay would judge \
+             events anew that were acknowledged",
+            old.name,
+            shown(old),
+            shown(new)
+        ),
+        "keep the rule of the store, or open another data directory",
+    ));
 }
 
 fn difference(new: &Stream, old: &Stream) -> String {

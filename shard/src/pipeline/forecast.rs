@@ -8,8 +8,11 @@ use std::fmt;
 
 use crate::aggregate::ColumnPlan;
 use crate::board::order::OrderPlan;
+use crate::dedupe::fields::entry_bytes;
 use crate::limits::{SHARDS_MAX, SIDE_EVENTS_MAX};
-use crate::pipeline::{Board, Column, Pipeline, Score, ScoreRule, Stream, View};
+use crate::pipeline::{
+    Board, Column, DedupeMode, Pipeline, Score, ScoreRule, Stream, View, duration_text,
+};
 use crate::schema::FieldType;
 use crate::season::at_once;
 
@@ -107,6 +110,7 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
             item_bytes: SIDE_EVENT_BYTES + u64::from(stream.schema.row_bytes),
         });
     }
+    lines.extend(pipeline.streams.iter().filter_map(|s| ids_line(s, keys)));
     for view in &pipeline.views {
         lines.extend(view_lines(pipeline, view, keys));
     }
@@ -174,6 +178,43 @@ fn member_bytes(stream: &Stream, board: &Board) -> u64 {
         |score: &&Score| score.rule == ScoreRule::Sum && score.field.is_some_and(is_float);
     let sums = board.scores.iter().filter(sums_floats).count() as u64;
     record_bytes + RANK_ENTRY_BYTES + FLOAT_SUM_BYTES * sums
+}
+
+/// What tells duplicates by fields apart: a source per key, or as many ids as there is room for.
+fn ids_line(stream: &Stream, keys: u64) -> Option<ForecastLine> {
+    let rule = stream.dedupe.as_ref()?;
+    let item_bytes = entry_bytes(rule.mode);
+    let room = rule.memory_bytes / item_bytes;
+    let (what, items) = match rule.mode {
+        DedupeMode::Sequence => ("sources", keys.min(room)),
+        DedupeMode::Id { .. } => ("ids", room),
+    };
+    Some(ForecastLine {
+        name: format!("{what} of stream {}", stream.name),
+        items,
+        item_bytes,
+    })
+}
+
+/// What the line of ids rests on.
+fn ids_assumption(stream: &Stream) -> Option<String> {
+    let rule = stream.dedupe.as_ref()?;
+    let room = rule.memory_bytes / entry_bytes(rule.mode);
+    let (name, size) = (&stream.name, size_text(rule.memory_bytes));
+    Some(match rule.mode {
+        DedupeMode::Sequence => format!(
+            "one source per key of stream {name}; a shard takes no more than {room} ({size})"
+        ),
+        DedupeMode::Id { horizon_ms } => {
+            let longest_ms = horizon_ms + horizon_ms / 8;
+            let rate = room.saturating_mul(1_000) / longest_ms.unsigned_abs().max(1);
+            format!(
+                "ids of stream {name} fill their memory ({size} per shard): {rate} events per \
+                 second and shard over {} and an eighth; what is beyond is refused",
+                duration_text(horizon_ms)
+            )
+        }
+    })
 }
 
 fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> Vec<ForecastLine> {
@@ -250,6 +291,7 @@ fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
         ),
         "rings, log buffers and connections are not included".to_owned(),
     ];
+    assumptions.extend(pipeline.streams.iter().filter_map(ids_assumption));
     for view in &pipeline.views {
         let most = block_bytes(pipeline, view, u64::MAX);
         if most > block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED) {

@@ -5,9 +5,11 @@ pub const FILE: [&str; 6] = ["ringmill", "engine", "stream", "view", "board", "t
 /// In `[engine]`.
 pub const ENGINE: [&str; 3] = ["cores", "memory", "data"];
 /// In `[stream.NAME]`.
-pub const STREAM: [&str; 5] = ["key", "time", "durability", "fields", "computed"];
+pub const STREAM: [&str; 6] = ["key", "time", "durability", "dedupe", "fields", "computed"];
 /// In `[stream.NAME.time]`.
 pub const TIME: [&str; 4] = ["field", "disorder", "max_future", "idle"];
+/// In `[stream.NAME.dedupe]`.
+pub const DEDUPE: [&str; 5] = ["by", "mode", "horizon", "scope", "memory"];
 /// In each field of `[stream.NAME.fields]`.
 pub const FIELD: [&str; 3] = ["id", "type", "optional"];
 /// In `[view.NAME]`.
@@ -37,6 +39,16 @@ pub const DISORDER_MS_DEFAULT: i64 = 0;
 pub const MAX_FUTURE_MS_DEFAULT: i64 = 10_000;
 /// `idle`, in ms.
 pub const IDLE_MS_DEFAULT: i64 = 5_000;
+/// All modes of `dedupe`.
+pub const DEDUPE_MODES: [&str; 2] = ["sequence", "id"];
+/// `scope` of `dedupe`.
+pub const DEDUPE_SCOPE: &str = "key";
+/// Least `horizon` of `dedupe`, in ms.
+pub const HORIZON_MS_MIN: i64 = 1_000;
+/// `memory` of `dedupe`, in bytes.
+pub const DEDUPE_MEMORY_BYTES_DEFAULT: u64 = 1 << 30;
+/// Least `memory` of `dedupe`, in bytes: the ids of the largest batch fit twice.
+pub const DEDUPE_MEMORY_BYTES_MIN: u64 = 8 << 20;
 /// `late`, in ms.
 pub const LATE_MS_DEFAULT: i64 = 0;
 /// `keep`, in ms.

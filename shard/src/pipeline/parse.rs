@@ -5,12 +5,13 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::{BOARDS_MAX, NAME_BYTES_MAX, STREAMS_MAX, VIEWS_MAX};
+use crate::pipeline::dedupe::warn_of_short_horizons;
 use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
 use crate::pipeline::stream::{StreamDraft, read_stream};
-use crate::pipeline::{Cores, EngineSection, Pipeline, Test, board, keys, suggest, test, view};
+use crate::pipeline::{Checked, Cores, EngineSection, Pipeline, board, keys, suggest, test, view};
 
-pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
+pub(super) fn parse(text: &str) -> Result<Checked, Vec<Problem>> {
     let mut report = Report::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -54,6 +55,8 @@ pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
         return Err(report.finish());
     }
     const WHOLE: &str = "invariant: what is absent was reported";
+    let horizons = drafts.iter_mut().map(|draft| draft.horizon_at.take());
+    let horizons_at = horizons.collect();
     let pipeline = Pipeline {
         engine,
         streams: drafts
@@ -66,7 +69,12 @@ pub(super) fn parse(text: &str) -> Result<(Pipeline, Vec<Test>), Vec<Problem>> {
             .map(|board| board.expect(WHOLE))
             .collect(),
     };
-    Ok((pipeline, tests))
+    warn_of_short_horizons(&mut report, &pipeline, horizons_at);
+    Ok(Checked {
+        pipeline,
+        tests,
+        warnings: report.into_warnings(),
+    })
 }
 
 fn check_version(report: &mut Report<'_>, root: &Section<'_, '_>) {

@@ -36,6 +36,7 @@ impl fmt::Display for Problem {
 pub(super) struct Report<'t> {
     text: &'t str,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl<'t> Report<'t> {
@@ -43,6 +44,7 @@ impl<'t> Report<'t> {
         Report {
             text,
             problems: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -55,13 +57,24 @@ impl<'t> Report<'t> {
     }
 
     pub(super) fn push(&mut self, span: Range<usize>, message: String, hint: Option<String>) {
+        let problem = self.problem(span, message, hint);
+        self.problems.push(problem);
+    }
+
+    /// What is allowed and most likely not meant.
+    pub(super) fn warn(&mut self, span: Range<usize>, message: String, hint: String) {
+        let warning = self.problem(span, message, Some(hint));
+        self.warnings.push(warning);
+    }
+
+    fn problem(&self, span: Range<usize>, message: String, hint: Option<String>) -> Problem {
         let (line, column) = self.place(span.start);
-        self.problems.push(Problem {
+        Problem {
             line,
             column,
             message,
             hint,
-        });
+        }
     }
 
     /// A fault of an expression that begins at `offset` of a text.
@@ -80,6 +93,13 @@ impl<'t> Report<'t> {
         self.problems
             .sort_by_key(|problem| (problem.line, problem.column));
         self.problems
+    }
+
+    /// All warnings in the order of the file.
+    pub(super) fn into_warnings(mut self) -> Vec<Problem> {
+        self.warnings
+            .sort_by_key(|warning| (warning.line, warning.column));
+        self.warnings
     }
 
     /// The line that an offset lies on, from 1.

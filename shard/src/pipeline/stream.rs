@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::pipeline::computed::{ComputedDraft, read_computed};
+use crate::pipeline::dedupe::{DedupeRule, read_dedupe};
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text, as_table};
 use crate::pipeline::{Durability, Stream, TimeRule, keys, suggest};
@@ -21,6 +22,9 @@ pub(super) struct StreamDraft {
     key: Option<usize>,
     pub(super) time: Option<TimeRule>,
     durability: Option<Durability>,
+    dedupe: Option<DedupeRule>,
+    /// Where the horizon of its dedupe stands.
+    pub(super) horizon_at: Option<Range<usize>>,
 }
 
 pub(super) struct FieldDraft {
@@ -108,6 +112,7 @@ impl StreamDraft {
             key: self.key?,
             time: self.time?,
             durability: self.durability?,
+            dedupe: self.dedupe,
             schema: self.schema?,
             computed: self
                 .computed
@@ -135,12 +140,17 @@ pub(super) fn read_stream(
         key: None,
         time: None,
         durability: read_durability(report, &section),
+        dedupe: None,
+        horizon_at: None,
     };
     draft.key = section
         .required_text(report, "key")
         .and_then(|key| draft.resolve_owner(report, &section.path, "a key", key));
     draft.time = read_time(report, &section, &draft);
     read_computed(report, &section, &mut draft);
+    if let Some((rule, horizon_at)) = read_dedupe(report, &section, &draft) {
+        (draft.dedupe, draft.horizon_at) = (Some(rule), horizon_at);
+    }
     draft
 }
 

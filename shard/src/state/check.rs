@@ -9,7 +9,7 @@ use crate::reject::{Reject, RejectReason};
 use std::sync::Arc;
 
 impl ShardState {
-    /// First pass: which rows count, and their event times.
+    /// First pass: which rows obey the rules of their stream, and their event times.
     pub(super) fn check_rows(
         &mut self,
         source: Source,

@@ -4,8 +4,10 @@
 //! tables and the order of first sight do not show. What is not recorded, the duplicates counted
 //! since the start and the deltas under way, is left out.
 
-use super::ShardState;
+use super::{ShardState, StreamCounters};
 use crate::board::{BoardRead, BoardState};
+use crate::dedupe::DuplicateCause;
+use crate::dedupe::fields::{FieldDedupe, Recorded};
 use crate::window::grid::Span;
 use crate::window::{LateEvent, Pane, ViewState};
 use xxhash_rust::xxh3::Xxh3;
@@ -47,6 +49,19 @@ impl ShardState {
                 .rejected
                 .iter()
                 .for_each(|&count| digest.number(count));
+            digest.numbers(recorded_duplicates(counters));
+            stream
+                .dedupe
+                .iter()
+                .for_each(|dedupe| digest_repeats(digest, dedupe));
+            digest.number(stream.repeats.len() as u64);
+            for event in &stream.repeats {
+                digest.bytes(&event.producer.to_le_bytes());
+                digest.numbers([event.stamp_ns, event.sequence, event.lsn]);
+                digest.numbers([event.log_stream, event.index].map(u64::from));
+                digest.bytes(&[event.cause]);
+                digest.bytes(&event.row);
+            }
             digest.number(stream.rejected.len() as u64);
             for event in &stream.rejected {
                 digest.bytes(&event.producer.to_le_bytes());
@@ -66,9 +81,8 @@ impl ShardState {
             digest.number(log_stream.map_or(u64::MAX, u64::from));
             digest.bytes(&producer.to_le_bytes());
             digest.number(u64::from(record.epoch));
-            for number in [record.last_sequence, record.accepted, record.rejected] {
-                digest.number(number);
-            }
+            digest.numbers([record.last_sequence, record.accepted]);
+            digest.numbers([record.rejected, record.repeated]);
         }
     }
 
@@ -123,6 +137,31 @@ impl ShardState {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// All but those that are not logged.
+fn recorded_duplicates(counters: &StreamCounters) -> impl Iterator<Item = u64> {
+    let logged = DuplicateCause::ALL.into_iter();
+    let logged = logged.filter(|cause| *cause != DuplicateCause::Producer);
+    logged.map(|cause| counters.duplicates[cause.index()])
+}
+
+fn digest_repeats(digest: &mut Digest, dedupe: &FieldDedupe) {
+    match dedupe.recorded() {
+        Recorded::Sequences(sources) => {
+            for (source, window) in sources {
+                digest.bytes(&source);
+                digest.numbers([window.highest, window.seen]);
+            }
+        }
+        Recorded::Ids(ids) => {
+            for (log_stream, generation, id, body) in ids {
+                digest.number(log_stream.map_or(u64::MAX, u64::from));
+                digest.bytes(&id);
+                digest.numbers([generation, body]);
             }
         }
     }

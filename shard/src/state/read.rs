@@ -6,8 +6,8 @@ use crate::board::seasons::At;
 use crate::entry::ProducerId;
 use crate::limits::{ANSWER_BLOCK_BYTES_MAX, TOP_MAX};
 use crate::query::{
-    Answer, BetterAnswer, BoardSeason, Counters, NeighboursAnswer, Query, SeasonsAnswer, Stats,
-    TopAnswer, WindowCursor, WindowsAnswer,
+    Answer, BetterAnswer, BoardSeason, Counters, DuplicatesAnswer, NeighboursAnswer, Query,
+    SeasonsAnswer, Stats, TopAnswer, WindowCursor, WindowsAnswer,
 };
 
 impl ShardState {
@@ -46,8 +46,12 @@ impl ShardState {
             }
             Query::Duplicates { stream, n } => {
                 let stream = self.streams.get(usize::from(*stream))?;
-                let newest = stream.duplicates.iter().rev().take(bounded(*n));
-                Answer::Duplicates(newest.copied().collect())
+                let runs = stream.duplicates.iter().rev().take(bounded(*n));
+                let events = stream.repeats.iter().rev().take(bounded(*n));
+                Answer::Duplicates(DuplicatesAnswer {
+                    runs: runs.copied().collect(),
+                    events: events.cloned().collect(),
+                })
             }
             Query::Late { view, n } => {
                 let view = self.views.get(usize::from(*view))?;
@@ -168,6 +172,11 @@ impl ShardState {
                 .streams
                 .iter()
                 .map(|stream| stream.keys.len() as u64)
+                .collect(),
+            remembered: self
+                .streams
+                .iter()
+                .map(|stream| stream.dedupe.as_ref().map_or(0, |dedupe| dedupe.len()))
                 .collect(),
             producers: self.dedupe.len() as u64,
             deltas_waiting: self.deltas.len() as u64,

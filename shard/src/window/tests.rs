@@ -41,6 +41,7 @@ fn setting(kind: WindowKind) -> (View, Stream) {
             idle_ms: 1,
         },
         durability: Durability::Memory,
+        dedupe: None,
         schema: Schema::new(fields.map(field).to_vec()).unwrap(),
         computed: vec![],
     };

@@ -99,6 +99,7 @@ impl World {
             rejected.retain(|_, count| *count > 0);
             assert_eq!(accepted, oracle.accepted_count(stream), "{}", self.note);
             assert_eq!(rejected, oracle.rejected(stream), "{}", self.note);
+            self.check_repeats(oracle, stream);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::computed::Growing;
 use super::random::Random;
+use super::repeating::{ID_FIELDS, random_dedupe, random_id};
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
@@ -28,6 +29,7 @@ pub(crate) fn stream(
         key,
         time,
         durability: Durability::Commit,
+        dedupe: None,
         schema,
         computed: Vec::new(),
     }
@@ -91,13 +93,17 @@ fn random_stream(random: &mut Random, index: usize) -> Stream {
     let keys: Vec<usize> = (1..fields.len())
         .filter(|&f| fields[f].0 != FieldType::F64)
         .collect();
+    let first_id = fields.len();
+    fields.extend(ID_FIELDS);
     let time = TimeRule {
         field: 0,
         disorder_ms: *random.pick(&[0, 0, 40, 300]),
         max_future_ms: *random.pick(&[0, 100, 10_000]),
         idle_ms: 5_000,
     };
-    stream(&format!("s{index}"), *random.pick(&keys), time, &fields)
+    let mut stream = stream(&format!("s{index}"), *random.pick(&keys), time, &fields);
+    random_dedupe(random, &mut stream, first_id);
+    stream
 }
 
 fn is_number(kind: FieldType) -> bool {
@@ -355,8 +361,14 @@ pub(crate) fn random_event(random: &mut Random, stream: &Stream, time_ms: i64, k
     let mut row = vec![0; schema.row_len()];
     let mut data = Vec::new();
     for (index, field) in schema.fields.iter().enumerate() {
+        let id = stream
+            .dedupe
+            .as_ref()
+            .filter(|rule| field.kind == FieldType::U64 && rule.by.contains(&index));
         let datum = if index == stream.time.field {
             Datum::Time(time_ms)
+        } else if let Some(rule) = id {
+            random_id(random, rule, time_ms, keys)
         } else if field.optional && random.chance(15) {
             Datum::Null
         } else {

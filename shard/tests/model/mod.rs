@@ -6,9 +6,11 @@
 pub(crate) mod check;
 pub(crate) mod check_boards;
 pub(crate) mod computed;
+pub(crate) mod finds;
 pub(crate) mod generate;
 pub(crate) mod grow;
 pub(crate) mod noted;
 pub(crate) mod random;
+pub(crate) mod repeating;
 pub(crate) mod tree;
 pub(crate) mod world;

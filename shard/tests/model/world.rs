@@ -123,7 +123,10 @@ impl World {
                 let time_ms = self.event_time_ms();
                 let pipeline = Arc::clone(&self.pipeline);
                 let stream_of = &pipeline.streams[stream];
-                let event = random_event(&mut self.random, stream_of, time_ms, self.keys);
+                let repeated = self.repeated(stream);
+                let event = repeated.unwrap_or_else(|| {
+                    random_event(&mut self.random, stream_of, time_ms, self.keys)
+                });
                 self.producers[producer].sent.push((stream, event));
             }
         }
@@ -239,6 +242,7 @@ impl World {
             Admission::Duplicate => Vec::new(),
             Admission::Keep(rows) => rows.into_iter().map(|row| indexes[row as usize]).collect(),
             Admission::Fenced { epoch } => panic!("{}: fenced by epoch {epoch}", self.note),
+            Admission::Full => panic!("{}: so few ids fill no memory", self.note),
         };
         assert_eq!(
             new, expected,
@@ -261,7 +265,7 @@ impl World {
         let batch = EventBatch::decode(&bytes).unwrap();
         self.shards[shard].apply(&batch, lsn, &mut outcome);
         assert_eq!(
-            outcome.accepted + outcome.rejected,
+            outcome.accepted + outcome.rejected + outcome.duplicates,
             new.len() as u32,
             "{}",
             self.note

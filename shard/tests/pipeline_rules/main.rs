@@ -4,6 +4,7 @@
 
 mod base;
 mod board;
+mod dedupe;
 mod expression;
 mod file;
 mod stream;

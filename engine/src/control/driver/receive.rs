@@ -46,6 +46,7 @@ impl Driver {
             AckStatus::Ok => None,
             AckStatus::Unknown => Some(PublishError::OutcomeUnknown { shard }),
             AckStatus::DiskFull => Some(PublishError::DiskFull { shard }),
+            AckStatus::IdsFull => Some(PublishError::IdsFull { shard }),
             AckStatus::Fenced => Some(PublishError::Fenced),
             AckStatus::ShuttingDown => Some(PublishError::ShuttingDown),
         };
