@@ -3,7 +3,7 @@
 # Stop everything else on the machine first; nothing here can make a busy machine quiet.
 #
 #   docs/benchmarks/run.sh            all scenarios
-#   docs/benchmarks/run.sh steady     one of: saturation steady many start replay keys cores
+#   docs/benchmarks/run.sh steady     one of: saturation steady many start replay keys cores season
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +17,7 @@ export LC_ALL=C
 pipeline=docs/examples/treasure_hunt.toml
 engine=127.0.0.1:7430 engine_http=127.0.0.1:7431
 floor=127.0.0.1:7440 floor_http=127.0.0.1:7441
-all="saturation steady many start replay keys cores"
+all="saturation steady many start replay keys cores season"
 
 [ -n "${RINGMILL_SKIP_BUILD:-}" ] || cargo build --release --bin ringmill --bin loadgen
 mkdir -p "$work" "$out"
@@ -143,6 +143,37 @@ cores() {
     load cores -d "${block}s" -r 200k --batch 50
     stop_all
     "$bin/ringmill" inspect "$work/engine" | tee "$out/cores-stages.txt"
+}
+
+# The example's board with a season of 10 s, and every player in each: what events wait for around
+# the switch. Every second the generator states its figures and the engine dumps its stages; the
+# second of the season stands in front.
+season() {
+    stop_all
+    rm -rf "$work/engine"
+    example=$pipeline pipeline=$work/season.toml
+    season='season = { every = "10s", keep = 1 }'
+    sed "s/^ties = \"first-to-reach\"\$/&\n$season/" "$example" >"$pipeline"
+    serve engine $engine $engine_http --cpus 0
+    pipeline=$example
+    (while kill -USR1 "$pid" 2>/dev/null; do sleep 1; done) &
+    # Load begins with a season's seventh second.
+    sleep "$(date +%s.%N | awk '{ print 10 - ($1 + 4) % 10 }')"
+    "$bin/loadgen" run -a $engine --cpus 1 --keys 1M -w 2s -d 42s --batch 50 \
+        -r "${RINGMILL_BENCH_RATE:-300k}" \
+        2>"$work/season.live" >"$work/season.result" || [ $? -eq 5 ]
+    stop_all
+    {
+        cat "$work/season.result"
+        awk '/^t=/ { split($1, t, "[=s]"); print "second " (t[2] + 5) % 10 ": " $0 }' \
+            "$work/season.live"
+        # Start, length and greatest value (ms) of each interval of a stage.
+        dump=$(echo "$work"/engine/dumps/*/core0.hlog)
+        base=$(awk '/BaseTime:/ { print $2; exit }' "$dump")
+        awk -F, -v base="$base" '/^Tag=core0.apply,/ {
+            printf "second %4.1f: apply max %.3f ms\n", (base + $2) % 10, $4
+        }' "$dump"
+    } | tee "$out/season.txt"
 }
 
 for scenario in ${1:-$all}; do

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ringmill_shard::delta::Delta;
 use ringmill_shard::entry::ProducerId;
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_shard::state::{Outcome, ShardState};
@@ -148,8 +147,10 @@ pub(crate) struct Core<D: Disk, C> {
     /// Answers that are being handed over piece by piece.
     answers: VecDeque<lanes::OpenAnswer>,
     streams: Vec<StreamClock>,
-    /// A delta that found its lane full.
-    waiting_delta: Option<Delta>,
+    /// Bytes of the oldest delta that are on their way already.
+    delta_sent: usize,
+    /// Pieces of the delta that a peer has begun to send.
+    delta_pieces: Vec<Vec<u8>>,
     log_times: LogTimes,
     /// When a flush is due for streams that are flushed at an interval.
     flush_due_ns: Option<u64>,
@@ -221,7 +222,8 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             dirty: Vec::new(),
             blocked: VecDeque::new(),
             answers: VecDeque::new(),
-            waiting_delta: None,
+            delta_sent: 0,
+            delta_pieces: vec![Vec::new(); shards],
             log_times: LogTimes::default(),
             flush_due_ns: None,
             last_stamp_ns: parts.state.last_stamp_ns(),

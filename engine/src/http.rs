@@ -129,6 +129,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             get(boards::get_around),
         )
         .route("/v1/boards/{board}/seasons", get(boards::get_seasons))
+        .route("/v1/boards/{board}/splits", get(boards::get_splits))
         .route("/v1/boards/{board}/among", post(boards::post_among))
         .route("/v1/views/{view}", get(views::get_view))
         .route("/v1/views/{view}/late", get(side::get_late))

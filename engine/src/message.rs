@@ -14,7 +14,8 @@ pub mod request {
     pub const WATERMARK: u32 = 3;
     /// [`super::Adopt`]: a freshly accepted socket for this core.
     pub const ADOPT: u32 = 4;
-    /// One board delta for a member that the receiving shard owns.
+    /// [`super::DeltaHeader`], then bytes: a piece of a board delta for a member that the receiving
+    /// shard owns. Those of one sender follow each other.
     pub const DELTA: u32 = 5;
     /// [`super::ProducerAsk`] and its name: what is known of a producer. Credited.
     pub const PRODUCER_ASK: u32 = 6;
@@ -438,6 +439,29 @@ impl AnswerHeader {
             last: take.u8() != 0,
         };
         (header, &body[Self::BYTES..])
+    }
+}
+
+/// Header of a [`request::DELTA`] body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaHeader {
+    /// Whether this piece ends the delta.
+    pub last: bool,
+}
+
+impl DeltaHeader {
+    /// Bytes of the header; the piece follows.
+    pub const BYTES: usize = 1;
+
+    /// Writes the header to the start of `body`.
+    pub fn write(&self, body: &mut [u8]) {
+        Put::new(body).put([u8::from(self.last)]);
+    }
+
+    /// Reads the header and the piece behind it.
+    pub fn read(body: &[u8]) -> (DeltaHeader, &[u8]) {
+        let last = Take::new(body).u8() != 0;
+        (DeltaHeader { last }, &body[Self::BYTES..])
     }
 }
 

@@ -170,6 +170,23 @@ member = "region"
 score = "best(bonus * bonus) asc"
 "#;
 
+/// Boards that are split, with means and with what stands beside the scores.
+const SPLITS: &str = r#"
+[board.split]
+from = "finds"
+member = "player"
+score = ["mean_best(points, 5) desc", "sum(points) desc"]
+season = { every = "1d" }
+split = ["region"]
+with = ["kind", "device"]
+[board.kinds]
+from = "finds"
+member = "region"
+score = ["mean_best(points, 5) desc", "sum(cast(points as f64) / 3.0)"]
+split = ["kind"]
+with = ["player"]
+"#;
+
 fn measure(shards: &str, backend: &str) -> u64 {
     measure_with("", shards, backend)
 }
@@ -231,4 +248,6 @@ fn a_warm_shard_allocates_nothing_for_an_event() {
         0,
         "expressions, two shards"
     );
+    assert_eq!(measure_with(SPLITS, "1", "posix"), 0, "splits");
+    assert_eq!(measure_with(SPLITS, "2", "posix"), 0, "splits, two shards");
 }

@@ -1,4 +1,5 @@
-//! Boards with several scores, shared ties, percentages and seasons over HTTP, on 1 and 3 shards.
+//! Boards with several scores, shared ties, percentages, seasons, splits and what stands beside a
+//! score, over HTTP, on 1 and 3 shards.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
 
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 const EVENTS: &str = "/v1/streams/finds/events";
 /// The start of a season.
 const AT: i64 = 1_700_000_000_000;
+/// So much later that the watermark is in that season too.
+const LATER: i64 = AT + 6_000;
 
 const BOARDS: &str = r#"
 [board.daily]
@@ -25,6 +28,15 @@ member = "player"
 score = "sum(points) desc"
 ties = "member"
 rank = "percentile"
+[board.areas]
+from = "finds"
+member = "player"
+score = "mean_best(points, 2) desc"
+ties = "member"
+season = { every = "10s", keep = 1 }
+split = ["region"]
+splits = 2
+with = ["note", "points"]
 "#;
 
 fn fake(shards: usize) -> Fake {
@@ -166,4 +178,106 @@ fn members_stand_among_themselves() {
         let long = format!("[{}1]", " ".repeat(1024 * 1024));
         among("share", &long).problem(413, "too-large");
     }
+}
+
+#[test]
+fn a_split_is_read_like_the_whole() {
+    for shards in [1, 3] {
+        let fake = fake(shards);
+        let finds = [
+            (1, 30, "north"),
+            (1, 40, "north"),
+            (1, 35, "south"),
+            (2, 36, "south"),
+            (3, 10, "north"),
+        ];
+        for (at, (player, points, region)) in (0..).zip(finds) {
+            fake.post(EVENTS, &[], &find(player, LATER + at, points, region))
+                .ok();
+        }
+        let row = |rank, member, score: f64, points| json!({ "rank": rank, "member": member, "score": score, "with": { "note": null, "points": points } });
+        let top = |more: &str| fake.get(&format!("/v1/boards/areas/top?n=9{more}")).ok();
+        let whole = top("");
+        let rows = [
+            row(1, 1, 37.5, 35),
+            row(2, 2, 36.0, 36),
+            row(3, 3, 10.0, 10),
+        ];
+        assert_eq!(
+            (&whole["rows"], &whole["split"]),
+            (&json!(rows), &Value::Null)
+        );
+        let north = top("&region=north");
+        let rows = [row(1, 1, 35.0, 40), row(2, 3, 10.0, 10)];
+        assert_eq!(
+            (&north["rows"], &north["members"]),
+            (&json!(rows), &json!(2))
+        );
+        assert_eq!(north["split"], json!({ "region": "north" }));
+        assert_eq!(north["lacking"], Value::Null);
+        assert_eq!(north["season"]["start_ms"], AT);
+
+        let place = fake.get("/v1/boards/areas/rank/1?region=south").ok();
+        assert_eq!((&place["rank"], &place["score"]), (&json!(2), &json!(35.0)));
+        assert_eq!(place["with"], json!({ "note": null, "points": 35 }));
+        let around = fake.get("/v1/boards/areas/around/3?region=north&n=1").ok();
+        assert_eq!(around["rows"], json!([row(2, 3, 10.0, 10)]));
+        let among = fake
+            .post("/v1/boards/areas/among?region=south", &[], "[3,2,1]")
+            .ok();
+        let mut rows = [row(1, 2, 36.0, 36), row(2, 1, 35.0, 35)];
+        (rows[0]["among"], rows[1]["among"]) = (json!(1), json!(2));
+        assert_eq!(
+            (&among["rows"], &among["absent"]),
+            (&json!(rows), &json!([3]))
+        );
+        assert_eq!(top("&region=east")["rows"], json!([]), "no split, no error");
+        fake.get("/v1/boards/areas/rank/2?region=north")
+            .problem(404, "unknown-member");
+
+        let list = fake.get("/v1/boards/areas/splits").ok();
+        let split = |region: &str| json!({ "split": { "region": region }, "members": 2 });
+        assert_eq!(
+            list["rows"],
+            json!([split("north"), split("south")]),
+            "{shards} shards"
+        );
+        assert_eq!((&list["splits"], &list["refused"]), (&json!(2), &json!(0)));
+        let list = fake.get("/v1/boards/areas/splits?n=1&offset=1").ok();
+        assert_eq!(list["rows"], json!([split("south")]));
+    }
+}
+
+#[test]
+fn a_split_too_many_is_counted_and_said() {
+    let fake = fake(1);
+    for region in ["north", "south", "east", "east"] {
+        fake.post(EVENTS, &[], &find(1, LATER, 5, region)).ok();
+    }
+    let list = fake.get("/v1/boards/areas/splits").ok();
+    let counts = (&list["splits"], &list["refused"], &list["most_per_shard"]);
+    assert_eq!(counts, (&json!(2), &json!(2), &json!(2)));
+    let east = fake.get("/v1/boards/areas/top?region=east").ok();
+    assert_eq!(
+        (&east["lacking"], &east["rows"]),
+        (&json!(true), &json!([]))
+    );
+    let north = fake.get("/v1/boards/areas/top?region=north").ok();
+    assert_eq!(north["lacking"], Value::Null, "that one lacks nothing");
+    let metrics = fake.get("/metrics").text;
+    let line = "ringmill_board_splits_refused_total{core=\"0\",board=\"areas\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn splits_that_cannot_be_read_are_refused() {
+    let fake = fake(1);
+    let problem = fake.get("/v1/boards/areas/top?region=northwestern");
+    assert_eq!(problem.problem(400, "bad-parameter")["parameter"], "region");
+    let problem = fake.get("/v1/boards/players/top?region=north");
+    assert_eq!(problem.problem(400, "bad-parameter")["parameter"], "region");
+    fake.get("/v1/boards/players/splits")
+        .problem(400, "bad-request");
+    let problem = fake.get("/v1/boards/areas/splits?region=north");
+    assert_eq!(problem.problem(400, "bad-parameter")["parameter"], "region");
 }

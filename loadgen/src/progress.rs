@@ -64,11 +64,12 @@ fn plain_line(set: &IntervalSet, since_start_ns: u64) -> String {
     let us = |ns: u64| ns as f64 / 1e3;
     let mut line = format!(
         "t={:.0}s offered={offered:.0} acked={acked:.0} inflight={} p50_us={:.0} p99_us={:.0} \
-         max_us={:.0} sendlag_p99_us={:.0} phase={}",
+         p999_us={:.0} max_us={:.0} sendlag_p99_us={:.0} phase={}",
         since_start_ns as f64 / 1e9,
         set.in_flight,
         us(set.response.quantile(0.5)),
         us(set.response.quantile(0.99)),
+        us(set.response.quantile(0.999)),
         us(set.response.max()),
         us(set.pacing_lag.quantile(0.99)),
         phase_name(set.phase),

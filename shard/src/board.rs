@@ -6,23 +6,28 @@
 //! exactly, given the one total order of [`order`]: the score columns, then a tie rule, which looks
 //! only at the member or at recorded ingest order.
 
+pub(crate) mod divided;
 pub(crate) mod foreign;
 pub(crate) mod key;
+mod mean;
+pub(crate) mod notes;
 pub(crate) mod order;
 pub(crate) mod partial;
 pub(crate) mod ranks;
 mod read;
 pub(crate) mod score;
 pub(crate) mod seasons;
+pub(crate) mod shares;
 
 use crate::expression::ErrorReason;
 use crate::gate::Gate;
 use crate::pipeline::Pipeline;
-use crate::query::SeasonRow;
+use crate::query::{SeasonRow, SplitsAnswer};
 use crate::rank::Tie;
 use crate::table::KeyTable;
 use foreign::ForeignBoard;
 use key::KeyBoard;
+pub use notes::note_values;
 pub(crate) use read::BoardRead;
 use seasons::At;
 
@@ -38,6 +43,10 @@ pub struct BoardCounters {
     pub overflow: u64,
     /// Events that came after their season was final.
     pub late: u64,
+    /// Splits that were admitted on this shard, in all seasons.
+    pub splits: u64,
+    /// Events that count on the whole only, because the board had as many splits as it may.
+    pub splits_refused: u64,
     /// Events for which an expression of the board was an error, once per expression, by
     /// [`ErrorReason::index`].
     pub errors: [u64; ErrorReason::COUNT],
@@ -62,8 +71,7 @@ impl BoardState {
     pub(crate) fn new(pipeline: &Pipeline, index: usize, shard: u16, shards: u16) -> Self {
         let board = &pipeline.boards[index];
         let stream = &pipeline.streams[board.stream];
-        let columns = board.scores.iter().filter_map(|score| score.field);
-        let gate = Gate::new(stream, board.filter, &[], columns);
+        let gate = Gate::new(stream, board.filter, &[], board.columns_read());
         if board.member == stream.key {
             return Self::Key(Box::new(KeyBoard::new(stream, board, gate)));
         }
@@ -72,10 +80,19 @@ impl BoardState {
         Self::Foreign(Box::new(foreign))
     }
 
-    pub(crate) fn read<'a>(&'a self, at: At, keys: &'a KeyTable) -> BoardRead<'a> {
+    /// The board in a season: a split by its cells, or the whole for none.
+    pub(crate) fn read<'a>(&'a self, at: At, split: &[u8], keys: &'a KeyTable) -> BoardRead<'a> {
         match self {
-            Self::Key(board) => board.read(at, keys),
-            Self::Foreign(board) => board.read(at),
+            Self::Key(board) => board.read(at, split, keys),
+            Self::Foreign(board) => board.read(at, split),
+        }
+    }
+
+    /// The splits of a season, or the one that is asked for.
+    pub(crate) fn splits(&self, at: At, split: &[u8]) -> SplitsAnswer {
+        match self {
+            Self::Key(board) => board.splits(at, split),
+            Self::Foreign(board) => board.splits(at, split),
         }
     }
 

@@ -6,8 +6,8 @@
 //!
 //! Vocabulary, in the order of dependence: [`limits`], [`reject`], [`value`], [`row`], [`schema`],
 //! [`partition`], [`timestamp`], [`wire`], [`ndjson`], [`expression`], [`pipeline`]. State machine:
-//! [`entry`], [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`rank`], [`board`],
-//! [`delta`], [`state`]; reads: [`query`], [`merge`]. Held against all of it: [`oracle`].
+//! [`entry`], [`dedupe`], [`watermark`], [`table`], [`aggregate`], [`window`], [`cells`], [`rank`],
+//! [`board`], [`delta`], [`state`]; reads: [`query`], [`merge`]. Held against all of it: [`oracle`].
 
 #![deny(unsafe_code)]
 
@@ -26,6 +26,7 @@ pub mod wire;
 
 pub mod aggregate;
 pub mod board;
+pub mod cells;
 pub mod dedupe;
 pub mod delta;
 pub mod entry;

@@ -32,6 +32,18 @@ pub const BOARDS_MAX: usize = 64;
 pub const SCORES_MAX: usize = 4;
 /// Most seasons of a board at one moment, from the oldest that is kept to that of the newest event.
 pub const SEASONS_MAX: i64 = 1_000;
+/// Most contributions that `mean_best` is the mean of.
+pub const MEAN_BEST_MAX: usize = 64;
+/// Most fields that a board is split by.
+pub const SPLIT_FIELDS_MAX: usize = 4;
+/// Most bytes of their cells.
+pub const SPLIT_BYTES_MAX: usize = 512;
+/// Most fields that a board shows beside a score.
+pub const WITH_FIELDS_MAX: usize = 16;
+/// Most bytes of their cells.
+pub const WITH_BYTES_MAX: usize = 512;
+/// Most splits that a board may be given on a shard, in each of its seasons.
+pub const SPLITS_MAX: u32 = 10_000;
 /// Most members of one question for the ranks among them.
 pub const AMONG_MAX: usize = 1_000;
 /// Most computed columns of a stream that have a name.

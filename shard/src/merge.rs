@@ -6,10 +6,12 @@
 
 mod boards;
 mod seasons;
+mod splits;
 
 pub use crate::sketch::top::Frequent;
 pub use boards::{Above, BoardPage, RankNumber, merge_neighbours, merge_tops};
 pub use seasons::{BoardSeasonInfo, SeasonsPage, merge_seasons};
+pub use splits::{SplitsPage, merge_splits};
 
 use crate::aggregate::{CellStore, ColumnPlan, RowPartials};
 use crate::pipeline::{Column, Pipeline};

@@ -16,6 +16,7 @@ pub mod operations;
 pub mod repeats;
 pub mod rows;
 pub mod windows;
+pub mod worth;
 
 use crate::expression::ErrorReason;
 use crate::merge::{ColumnValue, RowState};

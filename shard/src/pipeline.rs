@@ -114,7 +114,7 @@ impl Pipeline {
         }
         for board in boards {
             filters.extend(board.filter);
-            read.extend(board.scores.iter().filter_map(|score| score.field));
+            read.extend(board.columns_read());
         }
         read.retain(|&column| self.streams[stream].is_computed(column));
         read.extend(filters);

@@ -73,6 +73,8 @@ pub struct BoardRow {
     pub key: OrderKey,
     /// Its score, one per column.
     pub scores: Vec<Scalar>,
+    /// What the board shows beside them, see [`crate::board::note_values`].
+    pub note: Vec<u8>,
 }
 
 impl BoardRow {
@@ -84,9 +86,9 @@ impl BoardRow {
         }
     }
 
-    /// When its scores were reached, on a board of so many columns whose ties are decided by that.
-    pub fn reached(&self, columns: usize, ties: Ties) -> Option<Tie> {
-        let words = [self.key.words[columns], self.key.words[columns + 1]];
+    /// When its scores, of so many words, were reached, on a board whose ties are decided by that.
+    pub fn reached(&self, score_words: usize, ties: Ties) -> Option<Tie> {
+        let words = [self.key.words[score_words], self.key.words[score_words + 1]];
         match ties {
             Ties::FirstToReach => Some(Tie::from_words(words)),
             Ties::LastToReach => Some(Tie::from_words(words.map(|word| !word))),
@@ -94,10 +96,10 @@ impl BoardRow {
         }
     }
 
-    /// The place before all members that have its score, on a board of so many columns.
-    pub fn start_of_score(&self, columns: usize) -> BoardPlace {
+    /// The place before all members that have its scores, which are so many words.
+    pub fn start_of_score(&self, score_words: usize) -> BoardPlace {
         BoardPlace {
-            key: self.key.start_of_score(columns),
+            key: self.key.start_of_score(score_words),
             member: Vec::new(),
         }
     }
@@ -156,6 +158,26 @@ pub struct SeasonsAnswer {
     pub watermark_ms: i64,
     /// The seasons that are there, by start.
     pub seasons: Vec<SeasonRow>,
+}
+
+/// A split of a board on one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SplitRow {
+    /// Its values, as cells.
+    pub split: Vec<u8>,
+    /// Members that have a score in it on this shard.
+    pub members: u64,
+}
+
+/// Answer to [`Query::Splits`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SplitsAnswer {
+    /// Those that were asked for and have members.
+    pub splits: Vec<SplitRow>,
+    /// Events of the season that count on the whole only, because there were too many splits.
+    pub refused: u64,
+    /// Whether some of these may be of the split that was asked for.
+    pub lacking: bool,
 }
 
 /// Answer to [`Query::CountBetter`].
@@ -328,6 +350,8 @@ pub enum Answer {
     Neighbours(NeighboursAnswer),
     /// To [`Query::Seasons`].
     Seasons(SeasonsAnswer),
+    /// To [`Query::Splits`].
+    Splits(SplitsAnswer),
     /// To [`Query::Windows`].
     Windows(WindowsAnswer),
     /// To [`Query::Producer`].

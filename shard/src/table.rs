@@ -74,6 +74,11 @@ impl KeyTable {
         }
     }
 
+    /// An empty table for keys of the same kind.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::with(self.arena.fresh(), self.hash_is_key)
+    }
+
     fn with(arena: KeyArena, hash_is_key: bool) -> Self {
         Self {
             directory: vec![0],

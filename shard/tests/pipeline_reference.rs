@@ -115,6 +115,11 @@ fn defaults_are_those_of_the_code() {
             "keep",
             quoted(&keys::SEASONS_KEPT_DEFAULT.to_string()),
         ),
+        (
+            "## `[board.NAME]`",
+            "splits",
+            quoted(&keys::SPLITS_DEFAULT.to_string()),
+        ),
     ] {
         assert_eq!(default(heading, key), expected, "{heading} {key}");
     }
@@ -266,6 +271,18 @@ fn limits_are_those_of_the_code() {
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),
         format!("or a list of at most {}", limits::SCORES_MAX),
         format!("At most {} seasons", limits::SEASONS_MAX),
+        format!(
+            "at most {} different fields or computed columns, any type but f64, of at most {} bytes",
+            limits::SPLIT_FIELDS_MAX,
+            limits::SPLIT_BYTES_MAX
+        ),
+        format!("in each season; 1 to {} |", limits::SPLITS_MAX),
+        format!(
+            "at most {} different fields or computed columns, of at most {} bytes",
+            limits::WITH_FIELDS_MAX,
+            limits::WITH_BYTES_MAX
+        ),
+        format!("at most so many, 1 to {}", limits::MEAN_BEST_MAX),
     ] {
         assert!(DOC.contains(&needed), "`{needed}` is missing");
     }

@@ -14,7 +14,7 @@ use crate::commit::Waiter;
 use crate::connection::Ticket;
 use crate::latency::Stage;
 use crate::message::{
-    AckReply, AckStatus, Adopt, AnswerHeader, OwnerTimes, ProducerAsk, ProducerTell,
+    AckReply, AckStatus, Adopt, AnswerHeader, DeltaHeader, OwnerTimes, ProducerAsk, ProducerTell,
     SubBatchHeader, WatermarkNote, read_query, reply, request,
 };
 use crate::net::Net;
@@ -116,12 +116,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 stream.note_of_peer(peer, &note, self.turn_ns);
             }
             request::DELTA => {
-                let (delta, _) = Delta::decode(body).expect("invariant: a shard encoded it");
-                let applied = self.state.apply_delta(&delta);
-                debug_assert!(
-                    applied,
-                    "a delta came to a shard that does not own its member"
-                );
+                self.on_delta(peer, body);
             }
             request::ADOPT => {
                 let fd = Adopt::read(body).fd;
@@ -131,6 +126,29 @@ impl<D: Disk, C: Clock> Core<D, C> {
             kind => panic!("a request of unknown kind {kind}"),
         }
         Took::Whole
+    }
+
+    /// Takes a piece of a delta; with the last one the delta is whole. Most are one piece.
+    fn on_delta(&mut self, peer: usize, body: &[u8]) {
+        let (header, piece) = DeltaHeader::read(body);
+        let gathered = &mut self.delta_pieces[peer];
+        let bytes = match (header.last, gathered.is_empty()) {
+            (true, true) => piece,
+            _ => {
+                gathered.extend_from_slice(piece);
+                gathered.as_slice()
+            }
+        };
+        if !header.last {
+            return;
+        }
+        let (delta, _) = Delta::decode(bytes).expect("invariant: a shard encoded it");
+        let applied = self.state.apply_delta(&delta);
+        debug_assert!(
+            applied,
+            "a delta came to a shard that does not own its member"
+        );
+        gathered.clear();
     }
 
     fn on_sub_batch(&mut self, peer: usize, body: &[u8]) -> Took {
@@ -284,21 +302,24 @@ impl<D: Disk, C: Clock> Core<D, C> {
             return;
         }
         let durable = self.log.durable_lsn();
-        while let Some(delta) = self
-            .waiting_delta
-            .take()
-            .or_else(|| self.state.deltas().pop_durable(durable))
-        {
+        let deltas = self.state.deltas();
+        while let Some((delta, bytes)) = deltas.first_durable(durable) {
             let lane = self.ports.requests_out[usize::from(delta.owner)].as_mut();
             let lane = lane.expect("invariant: own members are applied at once");
-            self.scratch.clear();
-            delta.encode(&mut self.scratch);
-            let Some(body) = lane.reserve(request::DELTA, self.scratch.len()) else {
-                self.waiting_delta = Some(delta);
+            let rest = &bytes[self.delta_sent..];
+            let piece = rest.len().min(lane.max_body() - DeltaHeader::BYTES);
+            let Some(body) = lane.reserve(request::DELTA, DeltaHeader::BYTES + piece) else {
                 return;
             };
-            body.copy_from_slice(&self.scratch);
+            let last = piece == rest.len();
+            DeltaHeader { last }.write(body);
+            body[DeltaHeader::BYTES..].copy_from_slice(&rest[..piece]);
             lane.commit();
+            self.delta_sent += piece;
+            if last {
+                self.delta_sent = 0;
+                deltas.pop();
+            }
         }
         // No ack of a weaker level asks for a flush, so these would wait for one for ever.
         if self.flush_due_ns.is_none() && !self.state.deltas().is_empty() {

@@ -5,7 +5,9 @@
 //! asked of the shard that owns it; all others tell how many of theirs are better.
 
 mod among;
+mod rows;
 mod season;
+mod split;
 
 use std::sync::Arc;
 
@@ -23,15 +25,17 @@ use ringmill_shard::rank::OrderKey;
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::Field;
 use ringmill_shard::value::Value;
-use serde_json::json;
 
-use super::answers::{ask_all, ask_one, scalar};
+use super::answers::{ask_all, ask_one};
 use super::params::Params;
 use super::problem::Problem;
 use super::{App, lookup, path, reply};
 pub(super) use among::post_among;
+use rows::{member_json, number_json, page_body, row_json};
 use season::Chosen;
 pub(super) use season::get_seasons;
+use split::Wanted;
+pub(super) use split::get_splits;
 
 /// Rows of a top without `n`.
 const TOP_DEFAULT: usize = 10;
@@ -47,7 +51,7 @@ pub(super) async fn get_top(
     let mut params = Params::read(&uri)?;
     let n = params.take_count("n", TOP_DEFAULT, 1, TOP_MAX)?;
     let offset = params.take_count("offset", 0, 0, TOP_MAX)?;
-    let wanted = take_season(&mut params, board)?;
+    let wanted = Wanted::take(&mut params, &app.pipeline, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     if offset + n > TOP_MAX {
@@ -56,7 +60,7 @@ pub(super) async fn get_top(
     }
     let chosen = season::choose(&app, index, board, wanted).await?;
     let query = Query::Top {
-        board: chosen.of,
+        board: chosen.of.clone(),
         offset: 0,
         n: (offset + n) as u32,
     };
@@ -66,8 +70,8 @@ pub(super) async fn get_top(
     })
     .await?;
     let tops: Vec<TopAnswer> = answers.replies.into_iter().map(|(_, top)| top).collect();
-    let (page, above) = merge_tops(tops, board.scores.len(), offset, n);
-    let mut body = page_body(&app.pipeline, board, &page, above);
+    let (page, above) = merge_tops(tops, board.score_words(), offset, n);
+    let mut body = page_body(&app.pipeline, board, &page, above)?;
     body["shards"] = app.cores.shards().into();
     chosen.describe(&mut body, &answers.missing);
     Ok(reply(body, numbers_as_text))
@@ -81,7 +85,7 @@ pub(super) async fn get_rank(
     let (name, member) = path(names)?;
     let (index, board) = find(&app.pipeline, &name)?;
     let mut params = Params::read(&uri)?;
-    let wanted = take_season(&mut params, board)?;
+    let wanted = Wanted::take(&mut params, &app.pipeline, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     let chosen = season::choose(&app, index, board, wanted).await?;
@@ -90,7 +94,7 @@ pub(super) async fn get_rank(
         RankStyle::Ordinal => (place.better, place.row.place()),
         _ => (
             place.better_score,
-            place.row.start_of_score(board.scores.len()),
+            place.row.start_of_score(board.score_words()),
         ),
     };
     let mut members = place.members;
@@ -106,15 +110,12 @@ pub(super) async fn get_rank(
         members: better,
         scores: better_scores(&app, &chosen, board, vec![place.row.key]).await?[0],
     };
-    let mut body = json!({
-        "board": board.name,
-        "member": member_json(&app.pipeline, board, &place.row),
-        "score": score_json(&place.row),
-        "rank": number_json(RankNumber::new(board.rank, better, above, members)),
-        "members": members,
-        "shards": app.cores.shards(),
-        "final": false,
-    });
+    let mut body = row_json(&app.pipeline, board, &place.row)?;
+    body["board"] = board.name.as_str().into();
+    body["rank"] = number_json(RankNumber::new(board.rank, better, above, members));
+    body["members"] = members.into();
+    body["shards"] = app.cores.shards().into();
+    body["final"] = false.into();
     chosen.describe(&mut body, &answers.missing);
     Ok(reply(body, numbers_as_text))
 }
@@ -128,7 +129,7 @@ pub(super) async fn get_around(
     let (index, board) = find(&app.pipeline, &name)?;
     let mut params = Params::read(&uri)?;
     let n = params.take_count("n", AROUND_DEFAULT, 1, TOP_MAX)?;
-    let wanted = take_season(&mut params, board)?;
+    let wanted = Wanted::take(&mut params, &app.pipeline, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     let chosen = season::choose(&app, index, board, wanted).await?;
@@ -138,7 +139,7 @@ pub(super) async fn get_around(
     let around: Vec<NeighboursAnswer> = answers.replies.into_iter().map(|(_, one)| one).collect();
     let page = merge_neighbours(around, n);
     let above = above_first(&app, &chosen, board, &page).await?;
-    let mut body = page_body(&app.pipeline, board, &page, above);
+    let mut body = page_body(&app.pipeline, board, &page, above)?;
     body["member"] = member_json(&app.pipeline, board, &place.row);
     body["shards"] = app.cores.shards().into();
     chosen.describe(&mut body, &answers.missing);
@@ -152,14 +153,6 @@ fn find<'a>(pipeline: &'a Pipeline, name: &str) -> Result<(usize, &'a Board), Pr
         pipeline.boards.iter().map(|board| &*board.name),
     )?;
     Ok((index, &pipeline.boards[index]))
-}
-
-/// The parameter `season`, which only boards with seasons have.
-fn take_season(params: &mut Params, board: &Board) -> Result<Option<String>, Problem> {
-    match board.season {
-        Some(_) => params.take("season"),
-        None => Ok(None),
-    }
 }
 
 fn member_field<'a>(pipeline: &'a Pipeline, board: &Board) -> &'a Field {
@@ -188,7 +181,7 @@ async fn find_member(
     value.write_canonical(&mut member);
     let owner = shard_of(group_of(key_hash(&member)), app.cores.shards());
     let query = Query::Member {
-        board: chosen.of,
+        board: chosen.of.clone(),
         member,
     };
     let answer = ask_one(app, owner, &query, |answer| match answer {
@@ -229,7 +222,7 @@ fn no_member(field: &Field, text: &str, reason: RejectReason) -> Problem {
 /// `n` rows above and `n` at or below a place.
 fn neighbours(chosen: &Chosen, place: BoardPlace, n: u32) -> Query {
     Query::Neighbours {
-        board: chosen.of,
+        board: chosen.of.clone(),
         place,
         above: n,
         below: n,
@@ -248,7 +241,7 @@ async fn above_first(
     };
     let mut above = Above::default();
     if board.rank != RankStyle::Ordinal {
-        let places = vec![first.start_of_score(board.scores.len())];
+        let places = vec![first.start_of_score(board.score_words())];
         let better = count_better(app, chosen, places).await?;
         // Asked some moments later than the page.
         above.members = better.better[0].min(page.first_rank);
@@ -268,7 +261,7 @@ async fn count_better(
         members: 0,
     };
     let count = places.len();
-    let board = chosen.of;
+    let board = chosen.of.clone();
     let answers = ask_all(
         app,
         &Query::CountBetter { board, places },
@@ -297,7 +290,7 @@ async fn better_scores(
     if board.rank != RankStyle::Dense {
         return Ok(vec![0; count]);
     }
-    let board = chosen.of;
+    let board = chosen.of.clone();
     let query = Query::CountBetterScores { board, keys };
     ask_one(app, 0, &query, |answer| match answer {
         Answer::CountBetterScores(counts) if counts.len() == count => Some(counts),
@@ -315,48 +308,4 @@ async fn ask_neighbours(
         _ => None,
     })
     .await
-}
-
-fn member_json(pipeline: &Pipeline, board: &Board, row: &BoardRow) -> serde_json::Value {
-    let schema = &pipeline.streams[board.stream].schema;
-    let member = schema.value_of_canonical(board.member, &row.member);
-    member.map_or(serde_json::Value::Null, |member| member.to_json())
-}
-
-/// One score, or the list of those of a board that has several.
-fn score_json(row: &BoardRow) -> serde_json::Value {
-    match &row.scores[..] {
-        [score] => scalar(score),
-        scores => scores.iter().map(scalar).collect(),
-    }
-}
-
-fn number_json(number: RankNumber) -> serde_json::Value {
-    match number {
-        RankNumber::Place(place) => place.into(),
-        RankNumber::Percent(percent) => percent.into(),
-    }
-}
-
-fn page_body(
-    pipeline: &Pipeline,
-    board: &Board,
-    page: &BoardPage,
-    above: Above,
-) -> serde_json::Value {
-    let numbers = page.numbers(board.rank, board.scores.len(), above);
-    let row = |(number, row): (RankNumber, &BoardRow)| {
-        json!({
-            "rank": number_json(number),
-            "member": member_json(pipeline, board, row),
-            "score": score_json(row),
-        })
-    };
-    json!({
-        "board": board.name,
-        "rows": numbers.into_iter().zip(&page.rows).map(row).collect::<Vec<_>>(),
-        "members": page.members,
-        "offset": page.first_rank,
-        "final": false,
-    })
 }

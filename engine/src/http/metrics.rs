@@ -341,6 +341,15 @@ fn write_boards(text: &mut Text, app: &App, stats: &ShardStats) {
     write_each(text, head, stats, label, |s, i| {
         s.counters.boards[i].late.into()
     });
+    let head = ("ringmill_board_splits", "gauge", "Splits of the board");
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.boards[i].splits.into()
+    });
+    let name = "ringmill_board_splits_refused_total";
+    let help = "Events on the whole board only, because there were too many splits";
+    write_each(text, (name, "counter", help), stats, label, |s, i| {
+        s.counters.boards[i].splits_refused.into()
+    });
 }
 
 fn write_stages(text: &mut Text, cores: &[CoreSnapshot]) {

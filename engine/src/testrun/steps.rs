@@ -105,9 +105,14 @@ async fn expect(stage: &mut Stage, step: &Expect) -> Result<(), String> {
     let path = match &step.question {
         Question::Top { board, n } => {
             let n = n.unwrap_or(TOP_MAX);
-            format!("/v1/boards/{board}/top?n={n}")
+            let (board, more) = with_parameters(board);
+            format!("/v1/boards/{board}/top?n={n}{more}")
         }
-        Question::Rank { board, member } => format!("/v1/boards/{board}/rank/{}", escape(member)),
+        Question::Rank { board, member } => {
+            let (board, more) = with_parameters(board);
+            let more = more.replacen('&', "?", 1);
+            format!("/v1/boards/{board}/rank/{}{more}", escape(member))
+        }
         Question::View(view) => {
             let mark = if view.contains('?') { '&' } else { '?' };
             format!("/v1/views/{view}{mark}limit={TOP_MAX}")
@@ -159,6 +164,14 @@ fn counter(stream: &Value, name: &str) -> Value {
     ];
     let known = figures.into_iter().find(|figure| !figure.is_null());
     known.cloned().unwrap_or(0.into())
+}
+
+/// `daily?region=north`: the board, and its parameters as they stand behind others.
+fn with_parameters(board: &str) -> (&str, String) {
+    match board.split_once('?') {
+        Some((board, more)) => (board, format!("&{more}")),
+        None => (board, String::new()),
+    }
 }
 
 /// A member as a path segment.

@@ -13,6 +13,7 @@ use ringmill_engine::message::{
     read_query, reply, request,
 };
 use ringmill_shard::dedupe::Admission;
+use ringmill_shard::delta::Delta;
 use ringmill_shard::entry::{EventBatch, ProducerId};
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_shard::query::Query;
@@ -105,8 +106,11 @@ pub(crate) fn spawn(
 /// Deltas to their owners, and one watermark for all: the least that the shards' events allow.
 fn share(cores: &mut [Core], pipeline: &Pipeline) {
     for from in 0..cores.len() {
-        while let Some(delta) = cores[from].state.deltas().pop_durable(u64::MAX) {
-            cores[usize::from(delta.owner)].state.apply_delta(&delta);
+        while let Some((delta, bytes)) = cores[from].state.deltas().first_durable(u64::MAX) {
+            let (owner, bytes) = (usize::from(delta.owner), bytes.to_vec());
+            let (delta, _) = Delta::decode(&bytes).unwrap();
+            cores[owner].state.apply_delta(&delta);
+            cores[from].state.deltas().pop();
         }
     }
     for stream in 0..pipeline.streams.len() {

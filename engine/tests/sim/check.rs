@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use ringmill_engine::recovery::Layout;
 use ringmill_shard::dedupe::DuplicateCause;
 use ringmill_shard::entry::{Entry, decode_entry};
-use ringmill_shard::merge::{merge_tops, merge_windows};
-use ringmill_shard::oracle::boards::SeasonTruth;
+use ringmill_shard::merge::merge_windows;
 use ringmill_shard::oracle::{ClockRun, Datum, Oracle, Recorded, Row};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::pipeline::{Board, Pipeline, Ties};
-use ringmill_shard::query::{Answer, BoardSeason, Query, Scalar};
+use ringmill_shard::pipeline::Pipeline;
+use ringmill_shard::query::{Answer, Query, Scalar};
 use ringmill_shard::rank::Tie;
 use ringmill_shard::state::ShardState;
 use ringmill_shard::window::group_values;
 use ringmill_storage::disk::sim::SimDisk;
 use ringmill_storage::verify::read_dir;
 
+use super::boards::check_board;
 use super::book::{Book, counts_events};
 use super::cover::{Cover, Point};
 
@@ -38,7 +38,7 @@ pub(crate) struct Contents {
     last: HashMap<(u32, u128), (u32, u64)>,
 }
 
-fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
@@ -189,7 +189,7 @@ impl Contents {
             let places = seasons.remove(0).places;
             let counts: HashMap<Vec<u8>, u64> = places
                 .iter()
-                .map(|place| match place.scores[0] {
+                .map(|place| match place.scores()[0] {
                     Scalar::U64(count) => (place.member.canonical(), count),
                     ref other => panic!("a count of {other:?}"),
                 })
@@ -383,74 +383,4 @@ fn window_rows(state: &ShardState, pipeline: &Pipeline, index: usize) -> Result<
             return Ok(rows);
         }
     }
-}
-
-/// The seasons that every shard has kept.
-fn check_board(states: &[&ShardState], oracle: &Oracle<'_>, board: usize) -> Result<(), String> {
-    let of = &oracle.pipeline.boards[board];
-    let watermarks = states.iter().map(|state| state.watermark_ms(of.stream));
-    let (seasons, late) = oracle.board(of, watermarks.max().unwrap_or(i64::MIN));
-    let counters = states.iter().map(|state| state.counters().boards[board]);
-    let counted: u64 = counters.map(|counters| counters.late).sum();
-    check(counted == late, || {
-        format!("board {board} {of:?}: {counted} late, {late} by the log")
-    })?;
-    for season in &seasons {
-        check_season(states, of, board, season)?;
-    }
-    Ok(())
-}
-
-fn check_season(
-    states: &[&ShardState],
-    of: &Board,
-    board: usize,
-    season: &SeasonTruth,
-) -> Result<(), String> {
-    let (columns, ties) = (of.scores.len(), of.ties);
-    // Where moments do not decide, no answer tells them.
-    let tie = |tie| match ties {
-        Ties::FirstToReach | Ties::LastToReach => tie,
-        Ties::Member | Ties::Shared => Tie::default(),
-    };
-    let season_ms = season.span.map(|(start_ms, _)| start_ms);
-    let expected: Vec<_> = season
-        .places
-        .iter()
-        .map(|place| {
-            (
-                place.member.canonical(),
-                place.scores.clone(),
-                tie(place.tie),
-            )
-        })
-        .collect();
-    let board = board as u16;
-    let query = Query::Top {
-        board: BoardSeason { board, season_ms },
-        offset: 0,
-        n: 10_000,
-    };
-    let tops = states.iter().map(|state| match state.query(&query) {
-        Answer::Top(top) => top,
-        other => panic!("{other:?}"),
-    });
-    let (page, _) = merge_tops(tops.collect(), columns, 0, 10_000);
-    let actual: Vec<_> = page
-        .rows
-        .iter()
-        .map(|row| {
-            let reached = row.reached(columns, ties).unwrap_or_default();
-            (row.member.clone(), row.scores.clone(), reached)
-        })
-        .collect();
-    check(actual == expected, || {
-        let differs = actual.iter().zip(&expected).find(|(a, b)| a != b);
-        format!(
-            "board {board} {of:?} {:?}: {} members, {} by the log; first difference {differs:?}",
-            season.span,
-            actual.len(),
-            expected.len()
-        )
-    })
 }

@@ -5,6 +5,7 @@
 //! prints its seed; running that one seed alone gives the same run.
 #![allow(clippy::unwrap_used)] // Helpers of tests, but not test functions themselves.
 
+mod boards;
 mod book;
 mod check;
 mod client;

@@ -19,11 +19,6 @@ impl CompensatedSum {
         self.sum = sum;
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.add(other.sum);
-        self.compensation += other.compensation;
-    }
-
     #[inline]
     pub(crate) fn value(self) -> f64 {
         self.sum + self.compensation

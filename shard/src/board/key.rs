@@ -1,86 +1,95 @@
-//! A board whose member is the stream's key. Its scores need no record but the rank index: the
-//! sort keys *are* the scores.
+//! A board whose member is the stream's key. Most scores need no record but the rank index: the
+//! sort keys *are* the scores; what others need stands in [`beside`].
 
+mod beside;
 mod rules;
 
+use super::divided::{Divided, Place, SplitPart, SplitPlan};
+use super::notes::{NotePlan, Notes};
 use super::order::OrderPlan;
 use super::ranks::Ranks;
 use super::score::ScorePlan;
-use super::seasons::{At, Part, Seasons};
+use super::seasons::{At, Part, PartScratch, Seasons};
 use super::{BoardCounters, BoardRead, Origin};
-use crate::aggregate::CompensatedSum;
 use crate::gate::Gate;
 use crate::pipeline::{Board, Stream};
-use crate::query::SeasonRow;
+use crate::query::{SeasonRow, SplitsAnswer};
 use crate::schema::{Field, Schema};
 use crate::table::KeyTable;
-use crate::table::chunks::Chunks;
 use crate::window::Accepted;
-use crate::window::grid::Span;
-use rules::{Pass, Rules, Step};
+use beside::Beside;
+use rules::{Pass, Rules};
 
 #[derive(Debug, Clone)]
 pub(crate) struct KeyBoard {
     rules: Rules,
-    seasons: Seasons<KeyPart>,
+    seasons: Seasons<Divided<KeyPart>>,
+    split: Option<SplitPlan>,
     overflow: u64,
+    splits_refused: u64,
     gate: Gate,
 }
 
 /// The members of one season, or of a board without.
 #[derive(Debug, Clone)]
 struct KeyPart {
-    /// Of a season, so that it is no larger than what it holds; else the stream's keys are used.
+    /// Of a season or split, so that it is no larger than what it holds; else the stream's keys are
+    /// used.
     members: Option<KeyTable>,
     rank: Ranks,
-    sums: FloatSums,
-}
-
-/// Compensated sums by member, of the columns that sum f64.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FloatSums {
-    sums: Chunks<CompensatedSum>,
-    /// Such columns.
-    columns: usize,
+    beside: Beside,
+    notes: Option<Notes>,
 }
 
 impl KeyBoard {
     pub(crate) fn new(stream: &Stream, board: &Board, gate: Gate) -> Self {
         let field = &stream.schema.fields[board.member];
         let order = OrderPlan::new(stream, board);
-        let is_float = |column: &&ScorePlan| column.is_float_sum();
+        let notes = NotePlan::new(stream, board);
         let part = KeyPart {
             members: board.season.as_ref().map(|_| KeyTable::of_field(field)),
             rank: Ranks::new(order.words()),
-            sums: FloatSums {
-                sums: Chunks::new(),
-                columns: order.columns.iter().filter(is_float).count(),
-            },
+            beside: Beside::new(&order.columns),
+            notes: notes.as_ref().map(Notes::new),
         };
+        let split = SplitPlan::new(stream, board);
         Self {
-            seasons: Seasons::new(board, field, part),
+            seasons: Seasons::new(board, field, Divided::new(part, split.as_ref())),
+            split,
             rules: Rules {
                 order,
+                notes,
                 optional_member: field.optional.then_some(board.member),
                 member: board.member,
             },
             overflow: 0,
+            splits_refused: 0,
             gate,
         }
     }
 
-    /// The board in a season; `keys` are those of the stream.
-    pub(crate) fn read<'a>(&'a self, at: At, keys: &'a KeyTable) -> BoardRead<'a> {
-        self.rules.read(self.seasons.part(at), keys)
+    /// The board in a season and split; `keys` are those of the stream.
+    pub(crate) fn read<'a>(&'a self, at: At, split: &[u8], keys: &'a KeyTable) -> BoardRead<'a> {
+        let part = self.seasons.part(at).part(split);
+        self.rules
+            .read(part.unwrap_or(self.seasons.empty().whole()), keys)
     }
 
-    /// Every season with what it holds, and with the floating-point sums of each member.
+    pub(crate) fn splits(&self, at: At, split: &[u8]) -> SplitsAnswer {
+        self.seasons.part(at).answer(split)
+    }
+
+    /// Every season with its splits and what they hold, and with what the scores need beside that.
     pub(crate) fn all<'a>(
         &'a self,
         keys: &'a KeyTable,
-    ) -> impl Iterator<Item = (Span, BoardRead<'a>, &'a FloatSums)> {
-        let all = self.seasons.all();
-        all.map(|(span, part)| (span, self.rules.read(part, keys), &part.sums))
+    ) -> impl Iterator<Item = (Place<'a>, BoardRead<'a>, &'a Beside)> {
+        let all = super::divided::places(self.seasons.all());
+        all.map(|(place, part)| (place, self.rules.read(part, keys), &part.beside))
+    }
+
+    pub(crate) fn columns(&self) -> &[ScorePlan] {
+        &self.rules.order.columns
     }
 
     pub(crate) fn counters(&self) -> BoardCounters {
@@ -88,6 +97,8 @@ impl KeyBoard {
             members: self.seasons.members(),
             overflow: self.overflow,
             late: self.seasons.late(),
+            splits: self.seasons.all().map(|(_, part)| part.splits()).sum(),
+            splits_refused: self.splits_refused,
             errors: self.gate.errors(),
         }
     }
@@ -107,7 +118,11 @@ impl KeyBoard {
     /// Asks for the records of these members, some time before they are applied.
     pub(crate) fn prefetch(&self, members: &[u32]) {
         if !self.seasons.is_seasonal() {
-            self.seasons.part(At::ALL_TIME).rank.prefetch(members);
+            self.seasons
+                .part(At::ALL_TIME)
+                .whole()
+                .rank
+                .prefetch(members);
         }
     }
 
@@ -120,28 +135,61 @@ impl KeyBoard {
         origin: Origin,
     ) {
         let (rules, overflow) = (&self.rules, &mut self.overflow);
+        let (split, refused) = (self.split.as_ref(), &mut self.splits_refused);
         let batch = self.gate.pass(batch);
-        self.seasons.apply(&batch, |part, _, events, scratch| {
-            let KeyPart {
-                members,
-                rank,
-                sums,
-            } = part;
-            let (ids, table) = match members {
-                None => (events.members, keys),
-                Some(table) => {
-                    rules.find_members(schema, events, table, scratch);
-                    (scratch.ids.as_slice(), &*table)
-                }
+        self.seasons.apply(&batch, |divided, _, events, scratch| {
+            let apply = |part: &mut KeyPart, _: &[u8], events: &Accepted<'_>, scratch: &mut _| {
+                *overflow += part.apply(rules, schema, events, keys, origin, scratch);
             };
-            let pass = Pass {
-                schema,
-                batch: events,
-                members: ids,
-                origin,
-            };
-            *overflow += rules.apply(rank, sums, table, pass);
+            *refused += divided.apply(split, schema, events, scratch, apply);
         });
+    }
+}
+
+impl KeyPart {
+    /// Applies events; returns those that would have overflowed.
+    fn apply(
+        &mut self,
+        rules: &Rules,
+        schema: &Schema,
+        events: &Accepted<'_>,
+        keys: &KeyTable,
+        origin: Origin,
+        scratch: &mut PartScratch,
+    ) -> u64 {
+        let Self {
+            members,
+            rank,
+            beside,
+            notes,
+        } = self;
+        let (ids, table) = match members {
+            None => (events.members, keys),
+            Some(table) => {
+                rules.find_members(schema, events, table, scratch);
+                rank.prefetch(&scratch.ids);
+                (scratch.ids.as_slice(), &*table)
+            }
+        };
+        let pass = Pass {
+            schema,
+            batch: events,
+            members: ids,
+            origin,
+        };
+        if let Some(notes) = notes {
+            rules.note(notes, pass, &mut scratch.note);
+        }
+        rules.apply(rank, beside, table, pass)
+    }
+}
+
+impl SplitPart for KeyPart {
+    fn fresh_split(&self, member: &Field) -> Self {
+        Self {
+            members: Some(KeyTable::of_field(member)),
+            ..self.fresh(member)
+        }
     }
 }
 
@@ -150,55 +198,20 @@ impl Part for KeyPart {
         Self {
             members: self.members.as_ref().map(|_| KeyTable::of_field(field)),
             rank: self.rank.fresh(),
-            sums: FloatSums {
-                sums: Chunks::new(),
-                columns: self.sums.columns,
-            },
+            beside: self.beside.fresh(),
+            notes: self.notes.as_ref().map(Notes::fresh),
         }
     }
 
     fn free_some(&mut self, pieces: &mut usize) -> bool {
-        let of_table = self.members.as_mut();
+        let (of_table, notes) = (self.members.as_mut(), self.notes.as_mut());
         of_table.is_none_or(|members| members.free_some(pieces))
             && self.rank.free_some(pieces)
-            && self.sums.sums.free_some(pieces)
+            && self.beside.free_some(pieces)
+            && notes.is_none_or(|notes| notes.free_some(pieces))
     }
 
     fn members(&self) -> u64 {
         self.rank.len()
-    }
-}
-
-impl FloatSums {
-    /// Sums and compensations of a member, of the columns that have such.
-    pub(crate) fn of_member(&self, member: u32) -> impl Iterator<Item = CompensatedSum> {
-        let first = member as usize * self.columns;
-        let known = self.sums.len() >= first + self.columns;
-        let columns = if known { self.columns } else { 0 };
-        (first..first + columns).map(|index| *self.sums.at(index))
-    }
-
-    /// Makes room for these members.
-    fn grow_for(&mut self, members: &[u32]) {
-        if self.columns > 0
-            && let Some(&highest) = members.iter().max()
-        {
-            let len = (highest as usize + 1) * self.columns;
-            self.sums.grow_to(len, CompensatedSum::default());
-        }
-    }
-
-    fn of(&self, member: u32, float: usize) -> CompensatedSum {
-        *self.sums.at(member as usize * self.columns + float)
-    }
-
-    fn keep(&mut self, columns: &[ScorePlan], member: u32, step: &Step) {
-        let mut at = member as usize * self.columns;
-        for (column, sum) in columns.iter().zip(&step.sums) {
-            if column.is_float_sum() {
-                *self.sums.at_mut(at) = *sum;
-                at += 1;
-            }
-        }
     }
 }

@@ -25,6 +25,8 @@ enum Decider {
 #[derive(Debug, Clone)]
 pub(crate) struct OrderPlan {
     pub(crate) columns: Vec<ScorePlan>,
+    /// Words of all scores.
+    pub(crate) score_words: usize,
     decider: Decider,
 }
 
@@ -40,6 +42,7 @@ impl OrderPlan {
         let column = |score| ScorePlan::new(stream, score);
         Self {
             columns: board.scores.iter().copied().map(column).collect(),
+            score_words: board.score_words(),
             decider,
         }
     }
@@ -50,7 +53,7 @@ impl OrderPlan {
             Decider::Moment { .. } | Decider::Bytes => 2,
             Decider::Number(_) | Decider::Text => 1,
         };
-        self.columns.len() + decider
+        self.score_words + decider
     }
 
     /// All ones if the later of two moments is better, `None` if moments do not decide.
@@ -76,12 +79,12 @@ impl OrderPlan {
         }
     }
 
-    /// The key of these scores.
-    pub(crate) fn key(&self, sort_keys: &[u64], tie: Tie, member: &[u8]) -> OrderKey {
-        let mut key = OrderKey::new(sort_keys);
+    /// The key of the words of all scores.
+    pub(crate) fn key(&self, scores: &[u64], tie: Tie, member: &[u8]) -> OrderKey {
+        let mut key = OrderKey::new(scores);
         let words = self.words();
         let tie_words = self.tie_words(tie, member);
-        key.words[sort_keys.len()..words].copy_from_slice(&tie_words[..words - sort_keys.len()]);
+        key.words[scores.len()..words].copy_from_slice(&tie_words[..words - scores.len()]);
         key
     }
 
@@ -91,10 +94,13 @@ impl OrderPlan {
     }
 
     pub(crate) fn scores(&self, key: &OrderKey) -> Vec<Scalar> {
-        let columns = self.columns.iter().zip(&key.words);
-        columns
-            .map(|(column, &sort_key)| column.scalar(sort_key))
-            .collect()
+        let mut words = &key.words[..];
+        let scalar = |column: &ScorePlan| {
+            let scalar = column.scalar(words);
+            words = &words[column.words()..];
+            scalar
+        };
+        self.columns.iter().map(scalar).collect()
     }
 }
 

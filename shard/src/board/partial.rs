@@ -5,7 +5,7 @@
 //! the same set of events the result is the same however they were spread.
 
 use super::score::ScorePlan;
-use crate::aggregate::{CompensatedSum, Number};
+use crate::aggregate::Number;
 use crate::pipeline::ScoreRule;
 use crate::rank::Tie;
 
@@ -31,8 +31,8 @@ impl Held {
     }
 }
 
-/// A mergeable share of a score. Sums are an `i128` or a compensated `f64`, other scores a sort
-/// key.
+/// A mergeable share of a score: an `i128` (sums), or a sort key. The words of a share that lies in
+/// a block are the block and its state, see [`super::shares`], and not read here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Partial {
     pub(crate) words: [u64; 2],
@@ -49,26 +49,31 @@ fn words(wide: i128) -> [u64; 2] {
     [wide as u64, (wide >> 64) as u64]
 }
 
+impl Held {
+    /// What an event gives a sum. The bits of 0.0 are zero too; -0.0 does not get here.
+    #[inline]
+    pub(crate) fn of_sum(bits: u64) -> Self {
+        if bits == 0 { Self::Start } else { Self::Score }
+    }
+
+    fn max_of(self, other: Self) -> Self {
+        if self as u8 >= other as u8 {
+            self
+        } else {
+            other
+        }
+    }
+}
+
 impl Partial {
     /// The share of a single event.
     pub(crate) fn of_event(plan: &ScorePlan, bits: u64, tie: Tie) -> Self {
-        let words = match (plan.rule, plan.number) {
-            (ScoreRule::Sum, Number::F64) => CompensatedSum {
-                sum: f64::from_bits(bits),
-                compensation: 0.0,
-            }
-            .to_words(),
-            (ScoreRule::Sum, Number::U64) => words(i128::from(bits)),
-            (ScoreRule::Sum, _) => words(i128::from(bits.cast_signed())),
-            (ScoreRule::Best | ScoreRule::Latest, _) => [plan.sort_key(bits), 0],
+        let (words, held) = match (plan.rule, plan.number) {
+            (ScoreRule::Sum, Number::U64) => (words(i128::from(bits)), Held::of_sum(bits)),
+            (ScoreRule::Sum, _) => (words(i128::from(bits.cast_signed())), Held::of_sum(bits)),
+            _ => ([plan.sort_key(bits), 0], Held::Score),
         };
-        // The bits of 0.0 are zero too; -0.0 does not get here.
-        let is_start = plan.rule == ScoreRule::Sum && bits == 0;
-        Self {
-            words,
-            tie,
-            held: if is_start { Held::Start } else { Held::Score },
-        }
+        Self { words, tie, held }
     }
 
     /// Merges another share of the same member.
@@ -80,52 +85,38 @@ impl Partial {
             *self = *other;
             return;
         }
-        match plan.rule {
-            ScoreRule::Sum => self.merge_sum(plan, other),
-            ScoreRule::Best => {
-                if (other.words[0], other.tie) < (self.words[0], self.tie) {
-                    *self = *other;
-                }
+        let is_better = match plan.rule {
+            ScoreRule::Sum => {
+                self.words = words(wide(self.words) + wide(other.words));
+                self.reach(other.held, other.tie);
+                false
             }
-            ScoreRule::Latest => {
-                if other.tie > self.tie {
-                    *self = *other;
-                }
-            }
+            ScoreRule::Best => (other.words[0], other.tie) < (self.words[0], self.tie),
+            ScoreRule::Latest | ScoreRule::MeanBest { .. } => other.tie > self.tie,
+        };
+        if is_better {
+            *self = *other;
         }
     }
 
-    fn merge_sum(&mut self, plan: &ScorePlan, other: &Self) {
-        if plan.number == Number::F64 {
-            let mut sum = CompensatedSum::from_words(self.words);
-            sum.merge(CompensatedSum::from_words(other.words));
-            self.words = sum.to_words();
-        } else {
-            self.words = words(wide(self.words) + wide(other.words));
-        }
-        self.tie = match (self.held, other.held) {
-            (Held::Start, Held::Start) => self.tie.min(other.tie),
-            (Held::Start, _) => other.tie,
+    /// Merges what another share of a sum holds, and since when.
+    #[inline]
+    pub(crate) fn reach(&mut self, held: Held, tie: Tie) {
+        self.tie = match (self.held, held) {
+            (Held::Nothing, _) => tie,
+            (_, Held::Nothing) => self.tie,
+            (Held::Start, Held::Start) => self.tie.min(tie),
+            (Held::Start, _) => tie,
             (_, Held::Start) => self.tie,
-            _ => self.tie.max(other.tie),
+            _ => self.tie.max(tie),
         };
-        self.held = self.held.max_of(other.held);
+        self.held = self.held.max_of(held);
     }
 
     /// The sort key of the score; true if the score had to be held at the end of its type.
     pub(crate) fn sort_key(&self, plan: &ScorePlan) -> (u64, bool) {
         if plan.rule != ScoreRule::Sum {
             return (self.words[0], false);
-        }
-        if plan.number == Number::F64 {
-            let sum = CompensatedSum::from_words(self.words);
-            let value = if sum.value().is_nan() {
-                sum.sum
-            } else {
-                sum.value()
-            };
-            let held = value.clamp(f64::MIN, f64::MAX) + 0.0;
-            return (plan.sort_key(held.to_bits()), held != value);
         }
         let value = wide(self.words);
         let (bits, fits) = if plan.number == Number::U64 {
@@ -136,15 +127,5 @@ impl Partial {
             ((held as i64).cast_unsigned(), held == value)
         };
         (plan.sort_key(bits), !fits)
-    }
-}
-
-impl Held {
-    fn max_of(self, other: Self) -> Self {
-        if self as u8 >= other as u8 {
-            self
-        } else {
-            other
-        }
     }
 }

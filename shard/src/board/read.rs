@@ -1,5 +1,6 @@
 //! Reads of a board on one shard.
 
+use super::notes::Notes;
 use super::order::OrderPlan;
 use super::ranks::Ranks;
 use crate::partition::key_hash;
@@ -16,6 +17,7 @@ pub(crate) struct BoardRead<'a> {
     pub(crate) order: &'a OrderPlan,
     pub(crate) rank: &'a Ranks,
     pub(crate) members: &'a KeyTable,
+    pub(crate) notes: Option<&'a Notes>,
 }
 
 impl BoardRead<'_> {
@@ -35,6 +37,7 @@ impl BoardRead<'_> {
             member: self.members.key(id).to_vec(),
             key,
             scores: self.order.scores(&key),
+            note: self.notes.map_or(&[][..], |notes| notes.note(id)).to_vec(),
         }
     }
 
@@ -57,7 +60,7 @@ impl BoardRead<'_> {
     }
 
     fn start_of_score(&self, key: &OrderKey) -> OrderKey {
-        key.start_of_score(self.order.columns.len())
+        key.start_of_score(self.order.score_words)
     }
 
     pub(crate) fn range(&self, start: u64, n: usize) -> Vec<BoardRow> {

@@ -32,6 +32,25 @@ impl ScorePlan {
         }
     }
 
+    /// Words of an order key that the score takes.
+    pub(crate) fn words(&self) -> usize {
+        self.rule.words()
+    }
+
+    /// How many values a mean is of at most.
+    #[inline]
+    pub(crate) fn mean_of(&self) -> Option<usize> {
+        match self.rule {
+            ScoreRule::MeanBest { n } => Some(usize::from(n)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn flip(&self) -> u64 {
+        self.flip
+    }
+
     /// The same plan, told its rule and type once more, so that the compiler knows them.
     #[inline]
     pub(crate) fn knowing(self, rule: ScoreRule, number: Number) -> Self {
@@ -45,6 +64,12 @@ impl ScorePlan {
     /// Whether scores are compensated floating-point sums.
     pub(crate) fn is_float_sum(&self) -> bool {
         self.rule == ScoreRule::Sum && self.number == Number::F64
+    }
+
+    /// Whether a member needs more than its sort key for the next score.
+    #[inline]
+    pub(crate) fn is_more_than_key(&self) -> bool {
+        self.is_float_sum() || self.mean_of().is_some()
     }
 
     /// The bits of the score of the event at index `pick`, whose row is `row`: 1 for `count()`,
@@ -78,7 +103,7 @@ impl ScorePlan {
     }
 
     /// The sort key behind an event, from the current one; `None` if the score would overflow. Not
-    /// for sums of f64, which a sort key does not tell all of.
+    /// for sums of f64 and means, which a sort key does not tell all of.
     #[inline]
     pub(crate) fn step(&self, current: Option<u64>, bits: u64) -> Option<u64> {
         let offered = self.sort_key(bits);
@@ -95,11 +120,15 @@ impl ScorePlan {
                 self.sort_key(sum.cast_unsigned())
             }
             (ScoreRule::Best, _) => current.min(offered),
-            (ScoreRule::Latest, _) => offered,
+            (ScoreRule::Latest | ScoreRule::MeanBest { .. }, _) => offered,
         })
     }
 
-    pub(crate) fn scalar(&self, sort_key: u64) -> Scalar {
-        self.number.scalar(self.score_bits(sort_key))
+    /// The score that the first of these words are of.
+    pub(crate) fn scalar(&self, words: &[u64]) -> Scalar {
+        match self.mean_of() {
+            Some(n) => self.mean_scalar(n, [words[0], words[1]]),
+            None => self.number.scalar(self.score_bits(words[0])),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! others hold. One that is not kept any more is taken apart in slices, a few pieces per batch, so
 //! that no event waits for it.
 
+use super::divided::SplitScratch;
 use crate::pipeline::Board;
 use crate::query::SeasonRow;
 use crate::schema::Field;
@@ -80,6 +81,8 @@ struct Scratch {
 pub(crate) struct PartScratch {
     pub(crate) hashes: Vec<u64>,
     pub(crate) ids: Vec<u32>,
+    pub(crate) note: Vec<u8>,
+    pub(crate) split: SplitScratch,
 }
 
 impl<P: Part> Seasons<P> {
@@ -116,6 +119,11 @@ impl<P: Part> Seasons<P> {
             .kept
             .binary_search_by_key(&start_ms, |(span, _)| span.start_ms);
         found.map_or(&self.ready, |at| &self.kept[at].1)
+    }
+
+    /// The part that stands where a season has nothing.
+    pub(crate) const fn empty(&self) -> &P {
+        &self.ready
     }
 
     /// The part of a season to change; `None` if it is not kept any more.

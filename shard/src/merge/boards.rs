@@ -54,11 +54,11 @@ impl RankNumber {
     }
 }
 
-/// Rows `offset .. offset + n` of a board of so many columns, and what stands above the first of
-/// them. Every shard must have been asked for its first `offset + n` rows.
+/// Rows `offset .. offset + n` of a board whose scores take so many words, and what stands above
+/// the first of them. Every shard must have been asked for its first `offset + n` rows.
 pub fn merge_tops(
     answers: Vec<TopAnswer>,
-    columns: usize,
+    score_words: usize,
     offset: usize,
     n: usize,
 ) -> (BoardPage, Above) {
@@ -68,7 +68,7 @@ pub fn merge_tops(
     let mut above = Above::default();
     let before = rows.iter().take(offset.saturating_add(1));
     for (at, (row, better)) in before.clone().skip(1).zip(before).enumerate() {
-        if row.key.words[..columns] != better.key.words[..columns] {
+        if row.key.words[..score_words] != better.key.words[..score_words] {
             above = Above {
                 members: at as u64 + 1,
                 scores: above.scores + 1,
@@ -122,14 +122,15 @@ impl BoardPage {
     }
 
     /// The numbers of the rows, given what stands above the first of them.
-    pub fn numbers(&self, style: RankStyle, columns: usize, first: Above) -> Vec<RankNumber> {
+    pub fn numbers(&self, style: RankStyle, score_words: usize, first: Above) -> Vec<RankNumber> {
         let mut above = first;
         let mut numbers = Vec::with_capacity(self.rows.len());
         for (nth, row) in self.rows.iter().enumerate() {
             let place = self.first_rank + nth as u64;
             let better = nth.checked_sub(1).map(|before| &self.rows[before]);
-            if better.is_some_and(|better| row.key.words[..columns] != better.key.words[..columns])
-            {
+            if better.is_some_and(|better| {
+                row.key.words[..score_words] != better.key.words[..score_words]
+            }) {
                 above = Above {
                     members: place,
                     scores: above.scores + 1,

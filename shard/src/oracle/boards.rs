@@ -2,8 +2,10 @@
 
 use super::datum::Datum;
 use super::expected::floats;
+use super::operations::Outcome;
 use super::windows::windows_of;
-use super::{Errors, Full, Oracle, compare, number, scalar};
+use super::worth::{Worth, best_of, is_better, mean};
+use super::{Errors, Full, Oracle, compare, number};
 use crate::merge::RankNumber;
 use crate::pipeline::{Board, RankStyle, Score, ScoreRule, Season, Ties};
 use crate::query::Scalar;
@@ -16,17 +18,28 @@ use std::collections::BTreeMap;
 pub struct Place {
     /// Who.
     pub member: Datum,
-    /// One per column.
-    pub scores: Vec<Scalar>,
+    /// What each score is worth.
+    pub worths: Vec<Worth>,
     /// When the scores were reached.
     pub tie: Tie,
+    /// What is shown of its latest event.
+    pub note: Vec<Datum>,
 }
 
-/// A member with its scores, one per column.
-struct Scored {
-    member: Datum,
-    scores: Vec<Datum>,
-    tie: Tie,
+impl Place {
+    /// As answers show them.
+    pub fn scores(&self) -> Vec<Scalar> {
+        self.worths.iter().map(Worth::scalar).collect()
+    }
+}
+
+/// A split of a board, by its values.
+#[derive(Debug)]
+pub struct SplitTruth {
+    /// One per column of the split.
+    pub values: Vec<Datum>,
+    /// All its members, best first.
+    pub places: Vec<Place>,
 }
 
 /// A season of a board, or the whole of one without.
@@ -36,6 +49,8 @@ pub struct SeasonTruth {
     pub span: Option<(i64, i64)>,
     /// All members, best first.
     pub places: Vec<Place>,
+    /// The same of the events with each value of the fields that the board is split by.
+    pub splits: Vec<SplitTruth>,
 }
 
 impl Oracle<'_> {
@@ -44,8 +59,7 @@ impl Oracle<'_> {
     pub fn board(&self, board: &Board, watermark_ms: i64) -> (Vec<SeasonTruth>, u64) {
         let (_, events) = self.passed(board.stream, board.filter, &[], &columns(board));
         let Some(season) = &board.season else {
-            let places = self.board_of(board, &events);
-            return (vec![SeasonTruth { span: None, places }], 0);
+            return (vec![self.season_of(board, None, &events)], 0);
         };
         let (mut seasons, mut late) = (BTreeMap::<_, Vec<_>>::new(), 0);
         for event in events {
@@ -58,11 +72,38 @@ impl Oracle<'_> {
             }
         }
         seasons.retain(|span, _| is_kept(season, *span, watermark_ms));
-        let truth = |(span, events): (_, Vec<_>)| SeasonTruth {
-            span: Some(span),
+        let truth = |(span, events): (_, Vec<_>)| self.season_of(board, Some(span), &events);
+        (seasons.into_iter().map(truth).collect(), late)
+    }
+
+    fn season_of(
+        &self,
+        board: &Board,
+        span: Option<(i64, i64)>,
+        events: &[Full<'_>],
+    ) -> SeasonTruth {
+        let mut splits: BTreeMap<String, (Vec<Datum>, Vec<Full<'_>>)> = BTreeMap::new();
+        for event in events {
+            let values = board
+                .split
+                .iter()
+                .map(|&column| value(&event.columns[column]));
+            let values: Vec<Datum> = values.collect();
+            if !values.is_empty() && !values.contains(&Datum::Null) {
+                let of_split = splits.entry(format!("{values:?}"));
+                of_split.or_insert((values, Vec::new())).1.push(*event);
+            }
+        }
+        let split = |(values, events): (Vec<Datum>, Vec<Full<'_>>)| SplitTruth {
+            values,
             places: self.board_of(board, &events),
         };
-        (seasons.into_iter().map(truth).collect(), late)
+        let splits = splits.into_values().map(split);
+        SeasonTruth {
+            span,
+            places: self.board_of(board, events),
+            splits: splits.filter(|split| !split.places.is_empty()).collect(),
+        }
     }
 
     /// Errors of the expressions of a board.
@@ -84,26 +125,31 @@ impl Oracle<'_> {
         }
         let is_key = board.member == self.pipeline.streams[board.stream].key;
         let scored = members.into_values().map(|events| {
-            let (scores, tie) = match is_key {
+            let (worths, tie) = match is_key {
                 true => in_order(board, &events),
                 false => of_set(board, &events),
             };
-            let member = events[0].1.value(board.member).clone();
-            Scored {
-                member,
-                scores,
+            let latest = events[events.len() - 1].1;
+            let note = board
+                .with
+                .iter()
+                .map(|&column| value(&latest.columns[column]));
+            Place {
+                member: latest.value(board.member).clone(),
+                worths,
                 tie,
+                note: note.collect(),
             }
         });
-        let mut scored: Vec<_> = scored.collect();
-        scored.sort_by(|one, other| order(board, one, other));
-        let place = |scored: Scored| Place {
-            scores: scored.scores.iter().map(scalar).collect(),
-            member: scored.member,
-            tie: scored.tie,
-        };
-        scored.into_iter().map(place).collect()
+        let mut places: Vec<_> = scored.collect();
+        places.sort_by(|one, other| order(board, one, other));
+        places
     }
+}
+
+/// The value of a column; null for an error.
+fn value(outcome: &Outcome) -> Datum {
+    outcome.clone().unwrap_or(Datum::Null)
 }
 
 /// Whether a season counts nothing any more.
@@ -127,13 +173,11 @@ fn is_kept(season: &Season, span: (i64, i64), watermark_ms: i64) -> bool {
 /// The scores of an event, and the event.
 type Given<'a> = (Vec<Datum>, Full<'a>);
 
-/// The columns that the scores of a board read.
+/// The columns that a board reads beside its member.
 fn columns(board: &Board) -> Vec<usize> {
-    board
-        .scores
-        .iter()
-        .filter_map(|score| score.field)
-        .collect()
+    let scores = board.scores.iter().filter_map(|score| score.field);
+    let beside = board.split.iter().chain(&board.with).copied();
+    scores.chain(beside).collect()
 }
 
 /// What an event gives a column; `None` if it has no value.
@@ -146,24 +190,44 @@ fn given(score: &Score, event: &Full<'_>) -> Option<Datum> {
 }
 
 /// A key's own events in order: one that would take a column beyond its type is left out of all of
-/// them, one that changes nothing keeps the tie.
-fn in_order(board: &Board, events: &[Given<'_>]) -> (Vec<Datum>, Tie) {
+/// them; one that changes nothing, and is not among the best of a mean, keeps the tie.
+fn in_order(board: &Board, events: &[Given<'_>]) -> (Vec<Worth>, Tie) {
     let (mut scores, mut tie) = (events[0].0.clone(), events[0].1.recorded.tie);
+    let mut counted = vec![&events[0].0];
     for (values, event) in &events[1..] {
         let columns = board.scores.iter().zip(scores.iter().zip(values));
         let next: Option<Vec<_>> = columns
             .map(|(score, (now, value))| changed(score, now, value))
             .collect();
-        if let Some(next) = next
-            && next != scores
-        {
-            (scores, tie) = (next, event.recorded.tie);
-        }
+        let Some(next) = next else { continue };
+        counted.push(values);
+        let mut columns = board.scores.iter().enumerate();
+        let moves = columns.any(|(at, score)| match score.rule {
+            ScoreRule::MeanBest { n } => {
+                best_of(score, n, &column(&counted, at)).contains(&(counted.len() - 1))
+            }
+            _ => next[at] != scores[at],
+        });
+        tie = if moves { event.recorded.tie } else { tie };
+        scores = next;
     }
-    (scores, tie)
+    let columns = board.scores.iter().zip(scores).enumerate();
+    let worth = |(at, (score, value)): (usize, (&Score, Datum))| match score.rule {
+        ScoreRule::MeanBest { n } => {
+            let values = column(&counted, at);
+            let best = best_of(score, n, &values).into_iter();
+            mean(&best.map(|place| values[place]).collect::<Vec<_>>())
+        }
+        _ => Worth::Value(value),
+    };
+    (columns.map(worth).collect(), tie)
 }
 
-/// A score behind an event; `None` if it would be beyond its type.
+fn column<'d>(values: &[&'d Vec<Datum>], at: usize) -> Vec<&'d Datum> {
+    values.iter().map(|values| &values[at]).collect()
+}
+
+/// A score behind an event, a mean aside; `None` if it would be beyond its type.
 fn changed(score: &Score, now: &Datum, value: &Datum) -> Option<Datum> {
     match score.rule {
         ScoreRule::Sum => match (now, value) {
@@ -173,37 +237,40 @@ fn changed(score: &Score, now: &Datum, value: &Datum) -> Option<Datum> {
             _ => panic!("a sum of one type"),
         },
         ScoreRule::Best if is_better(score, value, now) => Some(value.clone()),
-        ScoreRule::Best => Some(now.clone()),
+        ScoreRule::Best | ScoreRule::MeanBest { .. } => Some(now.clone()),
         ScoreRule::Latest => Some(value.clone()),
     }
 }
 
-fn is_better(score: &Score, value: &Datum, than: &Datum) -> bool {
-    let better = match score.descending {
-        true => Ordering::Greater,
-        false => Ordering::Less,
-    };
-    compare(value, than) == better
-}
-
 /// Events of many shards: each column on its own, and what they make was reached when the last of
 /// them was.
-fn of_set(board: &Board, events: &[Given<'_>]) -> (Vec<Datum>, Tie) {
+fn of_set(board: &Board, events: &[Given<'_>]) -> (Vec<Worth>, Tie) {
     let columns = board.scores.iter().enumerate().map(|(at, score)| {
         let values: Vec<_> = events
             .iter()
             .map(|(values, event)| (values[at].clone(), event.recorded.tie))
             .collect();
-        match score.rule {
+        let (value, tie) = match score.rule {
             ScoreRule::Sum => sum_of_set(&values),
             ScoreRule::Best => best(score, &values),
             ScoreRule::Latest => values.last().expect("a member has an event").clone(),
-        }
+            ScoreRule::MeanBest { n } => return mean_of_set(score, n, &values),
+        };
+        (Worth::Value(value), tie)
     });
     let columns: Vec<_> = columns.collect();
     let tie = columns.iter().map(|(_, tie)| *tie).max();
-    let scores = columns.into_iter().map(|(score, _)| score).collect();
-    (scores, tie.expect("a board has a column"))
+    let worths = columns.into_iter().map(|(worth, _)| worth).collect();
+    (worths, tie.expect("a board has a column"))
+}
+
+/// The mean of the best, which was reached when the last of them came.
+fn mean_of_set(score: &Score, n: u16, scored: &[(Datum, Tie)]) -> (Worth, Tie) {
+    let values: Vec<&Datum> = scored.iter().map(|(value, _)| value).collect();
+    let best = best_of(score, n, &values);
+    let tie = best.iter().map(|&place| scored[place].1).max();
+    let values: Vec<&Datum> = best.into_iter().map(|place| values[place]).collect();
+    (mean(&values), tie.expect("a member has an event"))
 }
 
 /// The exact sum, held at the ends of its type; the tie is that of the last event that was not
@@ -241,9 +308,9 @@ fn best(score: &Score, scored: &[(Datum, Tie)]) -> (Datum, Tie) {
     found
 }
 
-fn order(board: &Board, one: &Scored, other: &Scored) -> Ordering {
+fn order(board: &Board, one: &Place, other: &Place) -> Ordering {
     for (at, score) in board.scores.iter().enumerate() {
-        let ascending = compare(&one.scores[at], &other.scores[at]);
+        let ascending = one.worths[at].compare(&other.worths[at]);
         let order = match score.descending {
             true => ascending.reverse(),
             false => ascending,
@@ -271,10 +338,10 @@ fn compare_members(one: &Datum, other: &Datum) -> Ordering {
 /// The numbers of all rows.
 pub fn numbers(places: &[Place], style: RankStyle) -> Vec<RankNumber> {
     let number = |at: usize| {
-        let scores = &places[at].scores;
-        let equal = |place: &Place| place.scores == *scores;
+        let worths = &places[at].worths;
+        let equal = |place: &Place| place.worths == *worths;
         let first = places.iter().position(equal).expect("it is there");
-        let mut better: Vec<_> = places[..first].iter().map(|place| &place.scores).collect();
+        let mut better: Vec<_> = places[..first].iter().map(|place| &place.worths).collect();
         better.dedup();
         match style {
             RankStyle::Ordinal => RankNumber::Place(at as u64 + 1),

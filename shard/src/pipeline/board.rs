@@ -1,6 +1,8 @@
 //! Boards: what scores their members, what decides between equal scores, how rows are numbered.
 
+mod columns;
 mod read;
+mod score;
 mod season;
 
 pub(super) use read::read_board;
@@ -26,6 +28,26 @@ pub struct Board {
     pub rank: RankStyle,
     /// After which time all scores begin anew; `None` for never.
     pub season: Option<Season>,
+    /// Columns, one board for each of whose values there is beside the whole; empty for none.
+    pub split: Vec<usize>,
+    /// How many splits there may be, on each shard and in each season.
+    pub splits: u32,
+    /// Columns of the latest event of a member that are shown beside its score.
+    pub with: Vec<usize>,
+}
+
+impl Board {
+    /// The columns that the board reads beside its member and filter.
+    pub(crate) fn columns_read(&self) -> impl Iterator<Item = usize> {
+        let scores = self.scores.iter().filter_map(|score| score.field);
+        let beside = self.split.iter().chain(&self.with);
+        scores.chain(beside.copied())
+    }
+
+    /// How many words of an order key are of scores: those that decide before ties do.
+    pub fn score_words(&self) -> usize {
+        self.scores.iter().map(|score| score.rule.words()).sum()
+    }
 }
 
 /// Seasons of a board: an event belongs to that of its event time.
@@ -59,15 +81,29 @@ pub enum ScoreRule {
     Best,
     /// Value of the last event.
     Latest,
+    /// Mean of the best values: the greatest if descending, else the least.
+    MeanBest {
+        /// Of how many at most, 1 to `MEAN_BEST_MAX`.
+        n: u16,
+    },
 }
 
 impl ScoreRule {
+    /// Words of an order key that the score takes: a mean is compared as a fraction.
+    pub const fn words(self) -> usize {
+        match self {
+            ScoreRule::Sum | ScoreRule::Best | ScoreRule::Latest => 1,
+            ScoreRule::MeanBest { .. } => 2,
+        }
+    }
+
     /// The name of its function.
     pub const fn name(self) -> &'static str {
         match self {
             ScoreRule::Sum => "sum",
             ScoreRule::Best => "best",
             ScoreRule::Latest => "latest",
+            ScoreRule::MeanBest { .. } => "mean_best",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
     Aggregate, Board, Column, Computed, DedupeMode, DedupeRule, Durability, Pipeline, RankStyle,
-    Score, Season, Stream, Ties, TimeRule, View,
+    Score, ScoreRule, Season, Stream, Ties, TimeRule, View,
 };
 use crate::schema::{Field, Schema};
 
@@ -144,6 +144,9 @@ fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
         ties,
         rank,
         season,
+        split,
+        splits,
+        with,
     } = board;
     let member = column_text(of, *member);
     line(format!("board {name} stream {stream} member {member}"));
@@ -155,8 +158,15 @@ fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
             descending,
         } = *score;
         let argument = field.map(|column| column_text(of, column));
-        let (rule, argument) = (rule.name(), argument.unwrap_or_else(|| "0".to_owned()));
-        line(format!("score {rule} {argument} descending {descending}"));
+        let argument = argument.unwrap_or_else(|| "0".to_owned());
+        let of = match rule {
+            ScoreRule::MeanBest { n } => format!(" of {n}"),
+            ScoreRule::Sum | ScoreRule::Best | ScoreRule::Latest => String::new(),
+        };
+        let rule = rule.name();
+        line(format!(
+            "score {rule} {argument}{of} descending {descending}"
+        ));
     }
     if (*ties, *rank) != (Ties::FirstToReach, RankStyle::Ordinal) {
         line(format!("ties {} rank {}", ties.name(), rank.name()));
@@ -168,6 +178,16 @@ fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
     }) = season
     {
         line(format!("season {every} grace {grace_ms} keep {keep}"));
+    }
+    let list = |columns: &[usize]| {
+        let columns = columns.iter().map(|column| column_text(of, *column));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    if !split.is_empty() {
+        line(format!("split [{}] at most {splits}", list(split)));
+    }
+    if !with.is_empty() {
+        line(format!("with [{}]", list(with)));
     }
 }
 

@@ -4,28 +4,18 @@
 //! records with their lists, cells of windows. They are an estimate with its assumptions stated,
 //! not a limit.
 
+mod board;
+
 use std::fmt;
 
 use crate::aggregate::ColumnPlan;
-use crate::board::order::OrderPlan;
 use crate::dedupe::fields::entry_bytes;
 use crate::limits::{SHARDS_MAX, SIDE_EVENTS_MAX};
-use crate::pipeline::{
-    Board, Column, DedupeMode, Pipeline, Score, ScoreRule, Stream, View, duration_text,
-};
-use crate::schema::FieldType;
-use crate::season::at_once;
+use crate::pipeline::{Board, Column, DedupeMode, Pipeline, Stream, View, duration_text};
+use board::board_lines;
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
 const TABLE_SLOT_BYTES: u64 = 30;
-/// The share of a member of a rank index in a bucket's list.
-const RANK_ENTRY_BYTES: u64 = 12;
-/// A sum over f64 with its compensation.
-const FLOAT_SUM_BYTES: u64 = 16;
-/// One column of the partial score of a member that is not the stream's key.
-const PARTIAL_BYTES: u64 = 40;
-/// The owner of such a member.
-const OWNER_BYTES: u64 = 2;
 /// One column of one group of one window: a 128-bit accumulator and its count.
 const CELL_BYTES: u64 = 32;
 /// The place of a group's cells.
@@ -99,9 +89,9 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
         });
     }
     for board in &pipeline.boards {
-        let (line, of_key) = board_line(pipeline, board, keys);
+        let (of_board, of_key) = board_lines(pipeline, board, keys);
         key_bytes += of_key;
-        lines.push(line);
+        lines.extend(of_board);
     }
     for stream in &pipeline.streams {
         lines.push(ForecastLine {
@@ -137,47 +127,6 @@ fn name_bytes(stream: &Stream, column: usize) -> u64 {
     let kind = stream.column(column).kind;
     let length = u64::from(kind.capacity() > 0);
     kind.canonical_bytes_max() as u64 + length
-}
-
-/// The members of a board, and how many bytes of each belong to a key of its stream.
-fn board_line(pipeline: &Pipeline, board: &Board, keys: u64) -> (ForecastLine, u64) {
-    let stream = &pipeline.streams[board.stream];
-    let mut item_bytes = member_bytes(stream, board);
-    let is_key = board.member == stream.key;
-    if !is_key {
-        item_bytes += PARTIAL_BYTES * board.scores.len() as u64 + OWNER_BYTES;
-    }
-    if !is_key || board.season.is_some() {
-        // A table of its own.
-        item_bytes += name_bytes(stream, board.member) + TABLE_SLOT_BYTES;
-    }
-    let name = format!("members of board {}", board.name);
-    let (name, seasons) = match &board.season {
-        None => (name, 1),
-        Some(season) => {
-            let seasons = at_once(season, 0) as u64;
-            (format!("{name} in {seasons} seasons"), seasons)
-        }
-    };
-    let line = ForecastLine {
-        name,
-        items: keys.saturating_mul(seasons),
-        item_bytes,
-    };
-    let of_key = if is_key { item_bytes * seasons } else { 0 };
-    (line, of_key)
-}
-
-/// Bytes of a member in the rank index, whose records are a multiple of half a cache line, and its
-/// floating-point sums.
-fn member_bytes(stream: &Stream, board: &Board) -> u64 {
-    let words = OrderPlan::new(stream, board).words() as u64;
-    let record_bytes = (words * 8 + 8).next_multiple_of(32);
-    let is_float = |column: usize| stream.column(column).kind == FieldType::F64;
-    let sums_floats =
-        |score: &&Score| score.rule == ScoreRule::Sum && score.field.is_some_and(is_float);
-    let sums = board.scores.iter().filter(sums_floats).count() as u64;
-    record_bytes + RANK_ENTRY_BYTES + FLOAT_SUM_BYTES * sums
 }
 
 /// What tells duplicates by fields apart: a source per key, or as many ids as there is room for.
@@ -292,6 +241,9 @@ fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
         "rings, log buffers and connections are not included".to_owned(),
     ];
     assumptions.extend(pipeline.streams.iter().filter_map(ids_assumption));
+    if pipeline.boards.iter().any(|board| !board.split.is_empty()) {
+        assumptions.push("every member is in one split of each board".to_owned());
+    }
     for view in &pipeline.views {
         let most = block_bytes(pipeline, view, u64::MAX);
         if most > block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED) {

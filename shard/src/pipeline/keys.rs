@@ -19,7 +19,11 @@ pub const WINDOW: [&str; 9] = [
     "kind", "size", "hop", "step", "unit", "zone", "late", "keep", "after",
 ];
 /// In `[board.NAME]`.
-pub const BOARD: [&str; 7] = ["from", "where", "member", "score", "ties", "rank", "season"];
+pub const BOARD: [&str; 10] = [
+    "from", "where", "member", "score", "ties", "rank", "season", "split", "splits", "with",
+];
+/// Parameters of the routes of a board, beside the fields that it is split by.
+pub const BOARD_PARAMETERS: [&str; 4] = ["n", "offset", "season", "numbers"];
 /// In `[board.NAME.season]`.
 pub const SEASON: [&str; 4] = ["every", "zone", "grace", "keep"];
 /// In `[[test]]`.
@@ -67,6 +71,8 @@ pub const AFTERS: [&str; 2] = ["drop", "amend"];
 pub const GRACE_MS_DEFAULT: i64 = 0;
 /// `keep` of a season.
 pub const SEASONS_KEPT_DEFAULT: u32 = 1;
+/// `splits` of a board.
+pub const SPLITS_DEFAULT: u32 = 100;
 /// A flush interval beyond an hour is a slip.
 pub const INTERVAL_MS_MAX: i64 = 3_600_000;
 /// `start` of a test: the first moment of 2026, UTC.

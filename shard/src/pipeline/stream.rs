@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
+use crate::expression::Expression;
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::pipeline::computed::{ComputedDraft, read_computed};
 use crate::pipeline::dedupe::{DedupeRule, read_dedupe};
@@ -104,6 +105,17 @@ impl StreamDraft {
             return None;
         }
         Some(resolved.index)
+    }
+
+    /// The type of a column, unless it has a fault.
+    pub(super) fn kind(&self, column: usize) -> Option<FieldType> {
+        match self.schema.as_ref()?.fields.get(column) {
+            Some(field) => Some(field.kind),
+            None => {
+                let computed = self.computed.get(column - self.fields.len())?;
+                computed.expression.as_ref().map(Expression::kind)
+            }
+        }
     }
 
     pub(super) fn finish(self) -> Option<Stream> {

@@ -7,22 +7,25 @@ use super::WindowCursor;
 use crate::rank::OrderKey;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// A board in one of its seasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+/// A board in one of its seasons, as a whole or one of its splits.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BoardSeason {
     /// Board.
     pub board: u16,
     /// Start of the season, ms; `None` for the one that the watermark of the shard is in, and for
     /// boards without seasons.
     pub season_ms: Option<i64>,
+    /// The values of the split, as [`crate::cells`]; empty for the whole.
+    pub split: Vec<u8>,
 }
 
 impl BoardSeason {
-    /// A board without seasons, or the current one of each shard.
+    /// The whole of a board without seasons, or in the current one of each shard.
     pub const fn current(board: u16) -> Self {
         Self {
             board,
             season_ms: None,
+            split: Vec::new(),
         }
     }
 }
@@ -94,6 +97,11 @@ pub enum Query {
     Seasons {
         /// Board.
         board: u16,
+    },
+    /// The splits of a board in a season, or the one that is named.
+    Splits {
+        /// Board, season and perhaps a split.
+        board: BoardSeason,
     },
     /// Rows of windows.
     Windows {

@@ -47,7 +47,7 @@ impl Tie {
     }
 }
 
-/// Most words of an order key: four score columns and two words that decide between equal ones.
+/// Most words of an order key: four words of scores and two that decide between equal ones.
 pub const ORDER_WORDS_MAX: usize = 6;
 
 /// Place of a member on a board: smaller is better. Words that a board does not use are 0.
@@ -66,8 +66,8 @@ pub const ORDER_WORDS_MAX: usize = 6;
     Deserialize,
 )]
 pub struct OrderKey {
-    /// One per score column, encoded so that a better score is a smaller number; then those of the
-    /// tie rule.
+    /// Those of the scores, encoded so that a better one is a smaller number; then those of the tie
+    /// rule.
     pub words: [u64; ORDER_WORDS_MAX],
 }
 
@@ -86,9 +86,9 @@ impl OrderKey {
         std::array::from_fn(|at| self.words[at])
     }
 
-    /// The best key with the same scores, where a board has so many columns.
-    pub fn start_of_score(&self, columns: usize) -> Self {
-        Self::new(&self.words[..columns])
+    /// The best key with the same scores, which are so many words.
+    pub fn start_of_score(&self, score_words: usize) -> Self {
+        Self::new(&self.words[..score_words])
     }
 }
 

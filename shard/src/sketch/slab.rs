@@ -3,6 +3,8 @@
 //! A block has `unit << class` words. Blocks that are given back are taken again, so a steady flow
 //! of windows allocates nothing, and blocks never move, because they lie in chunks.
 
+use crate::table::chunks::free_last;
+
 /// Words of a chunk, unless a single block is larger.
 const CHUNK_WORDS: usize = 4096;
 
@@ -81,6 +83,18 @@ impl Slab {
             classes: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// An empty one of the same unit.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.unit)
+    }
+
+    /// Frees up to `pieces` chunks of a slab that is not used any more, and counts them down; true
+    /// if none is left.
+    pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
+        let mut classes = self.classes.iter_mut();
+        classes.all(|class| free_last(&mut class.chunks, pieces))
     }
 
     pub(crate) fn is_used(&self) -> bool {

@@ -5,10 +5,10 @@
 //! since the start and the deltas under way, is left out.
 
 use super::{ShardState, StreamCounters};
+use crate::board::divided::Place;
 use crate::board::{BoardRead, BoardState};
 use crate::dedupe::DuplicateCause;
 use crate::dedupe::fields::{FieldDedupe, Recorded};
-use crate::window::grid::Span;
 use crate::window::{LateEvent, Pane, ViewState};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -113,27 +113,29 @@ impl ShardState {
 
     fn digest_boards(&self, digest: &mut Digest) {
         for (board, state) in self.pipeline.boards.iter().zip(&self.boards) {
-            digest.numbers(state.counters().errors);
+            let counters = state.counters();
+            digest.numbers(counters.errors);
+            digest.number(counters.splits_refused);
             match state {
                 BoardState::Key(state) => {
-                    for (season, members, sums) in state.all(&self.streams[board.stream].keys) {
-                        digest_members(digest, season, members, |digest, id| {
-                            let sums = sums.of_member(id);
-                            sums.for_each(|sum| digest.numbers(sum.to_words()));
+                    let columns = state.columns();
+                    for (place, members, beside) in state.all(&self.streams[board.stream].keys) {
+                        digest_members(digest, place, members, |digest, id| {
+                            digest.numbers(beside.canonical(columns, id));
+                            let note = members.notes.map_or(&[][..], |notes| notes.whole(id));
+                            digest.bytes(note);
                         });
                     }
                 }
                 BoardState::Foreign(state) => {
-                    for (season, members, pool) in state.all() {
-                        digest_members(digest, season, members, |_, _| {});
-                        let mut partials: Vec<_> = state.partials(pool).collect();
-                        // Those of a member stay in the order of the columns.
-                        partials.sort_by_key(|&(member, _)| member);
-                        for (member, partial) in partials {
+                    for (place, members, pool) in state.all() {
+                        digest_members(digest, place, members, |_, _| {});
+                        let mut shares = state.shares(pool);
+                        shares.sort_unstable_by_key(|(member, _)| *member);
+                        for (member, words) in shares {
+                            digest.bytes(place.split);
                             digest.bytes(member);
-                            digest.numbers(partial.words);
-                            digest.numbers(partial.tie.words());
-                            digest.number(partial.held as u64);
+                            digest.numbers(words);
                         }
                     }
                 }
@@ -167,10 +169,10 @@ fn digest_repeats(digest: &mut Digest, dedupe: &FieldDedupe) {
     }
 }
 
-/// The members of a season and their order; a season without any may be there or not.
+/// The members of a season and split, and their order; one without any may be there or not.
 fn digest_members(
     digest: &mut Digest,
-    season: Span,
+    place: Place<'_>,
     board: BoardRead<'_>,
     and: impl Fn(&mut Digest, u32),
 ) {
@@ -179,7 +181,8 @@ fn digest_members(
         return;
     }
     ids.sort_unstable_by_key(|&id| board.members.key(id));
-    digest.number(season.start_ms.cast_unsigned());
+    digest.number(place.season.start_ms.cast_unsigned());
+    digest.bytes(place.split);
     digest.number(ids.len() as u64);
     for id in ids {
         let key = board.rank.key(id);

@@ -66,16 +66,16 @@ impl ShardState {
     fn answer_of_board(&self, query: &Query) -> Option<Answer> {
         Some(match query {
             Query::Top { board, offset, n } => {
-                let board = self.board(*board)?;
+                let board = self.board(board)?;
                 let rows = board.range(*offset, bounded(*n));
                 Answer::Top(TopAnswer {
                     rows,
                     members: board.rank.len(),
                 })
             }
-            Query::Member { board, member } => Answer::Member(self.board(*board)?.member(member)),
+            Query::Member { board, member } => Answer::Member(self.board(board)?.member(member)),
             Query::CountBetter { board, places } => {
-                let board = self.board(*board)?;
+                let board = self.board(board)?;
                 let places = places.iter().take(TOP_MAX);
                 let counts = places.map(|place| board.count_better(&place.key, &place.member));
                 Answer::CountBetter(BetterAnswer {
@@ -85,10 +85,10 @@ impl ShardState {
             }
             Query::CountBetterScores { board, keys } => {
                 let keys = &keys[..keys.len().min(TOP_MAX)];
-                Answer::CountBetterScores(self.board(*board)?.count_better_scores(keys))
+                Answer::CountBetterScores(self.board(board)?.count_better_scores(keys))
             }
             Query::Find { board, members } => {
-                let board = self.board(*board)?;
+                let board = self.board(board)?;
                 let members = members.iter().take(TOP_MAX);
                 Answer::Find(members.map(|member| board.find_row(member)).collect())
             }
@@ -98,7 +98,7 @@ impl ShardState {
                 above,
                 below,
             } => {
-                let board = self.board(*board)?;
+                let board = self.board(board)?;
                 let (above, below) = (bounded(*above), bounded(*below));
                 let (above, below, better) =
                     board.neighbours(&place.key, &place.member, above, below);
@@ -118,19 +118,29 @@ impl ShardState {
                     seasons: self.boards[index].seasons(),
                 })
             }
+            Query::Splits { board } => {
+                let (at, _) = self.season_of(board)?;
+                Answer::Splits(self.boards[usize::from(board.board)].splits(at, &board.split))
+            }
             _ => return None,
         })
     }
 
     /// A board in a season.
-    fn board(&self, of: BoardSeason) -> Option<BoardRead<'_>> {
-        let index = usize::from(of.board);
-        let stream = self.pipeline.boards.get(index)?.stream;
+    fn board(&self, of: &BoardSeason) -> Option<BoardRead<'_>> {
+        let (at, stream) = self.season_of(of)?;
+        let keys = &self.streams[stream].keys;
+        Some(self.boards[usize::from(of.board)].read(at, &of.split, keys))
+    }
+
+    /// The season that is meant, and the stream of the board.
+    fn season_of(&self, of: &BoardSeason) -> Option<(At, usize)> {
+        let stream = self.pipeline.boards.get(usize::from(of.board))?.stream;
         let at = At {
             season_ms: of.season_ms,
             watermark_ms: self.watermark_ms(stream),
         };
-        Some(self.boards[index].read(at, &self.streams[stream].keys))
+        Some((at, stream))
     }
 
     fn windows(

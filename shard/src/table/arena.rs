@@ -30,6 +30,11 @@ impl KeyArena {
         }
     }
 
+    /// An empty arena for keys of the same lengths.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.key_bytes_max, self.varying)
+    }
+
     /// See `KeyTable::free_some`.
     pub(crate) fn free_some(&mut self, pieces: &mut usize) -> bool {
         free_last(&mut self.chunks, pieces)

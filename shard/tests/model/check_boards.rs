@@ -2,29 +2,32 @@
 
 use super::check::add;
 use super::world::World;
+use ringmill_shard::board::note_values;
+use ringmill_shard::cells::write_cell;
 use ringmill_shard::merge::{
-    Above, BoardPage, RankNumber, merge_neighbours, merge_seasons, merge_tops,
+    Above, BoardPage, RankNumber, SplitsPage, merge_neighbours, merge_seasons, merge_splits,
+    merge_tops,
 };
 use ringmill_shard::oracle::boards::{Place, SeasonTruth, is_final, numbers};
 use ringmill_shard::oracle::windows::windows_of;
-use ringmill_shard::oracle::{Errors, Oracle};
+use ringmill_shard::oracle::{Datum, Errors, Oracle};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::pipeline::{RankStyle, Ties};
+use ringmill_shard::pipeline::{Board, RankStyle, Stream, Ties};
 use ringmill_shard::query::{
-    Answer, BetterAnswer, BoardPlace, BoardRow, BoardSeason, Query, Scalar,
+    Answer, BetterAnswer, BoardPlace, BoardRow, BoardSeason, Query, Scalar, SplitRow,
 };
 use ringmill_shard::rank::Tie;
 use ringmill_shard::season::{SeasonPlan, SeasonState};
 use ringmill_shard::window::grid::Span;
 
 impl World {
-    fn columns(&self, board: BoardSeason) -> usize {
-        self.pipeline.boards[usize::from(board.board)].scores.len()
+    fn score_words(&self, board: &BoardSeason) -> usize {
+        self.pipeline.boards[usize::from(board.board)].score_words()
     }
 
-    fn top_page(&self, board: BoardSeason, offset: usize, n: usize) -> (BoardPage, Above) {
+    fn top_page(&self, board: &BoardSeason, offset: usize, n: usize) -> (BoardPage, Above) {
         let query = Query::Top {
-            board,
+            board: board.clone(),
             offset: 0,
             n: (offset + n) as u32,
         };
@@ -32,17 +35,20 @@ impl World {
             Answer::Top(top) => top,
             other => panic!("{other:?}"),
         });
-        merge_tops(tops.collect(), self.columns(board), offset, n)
+        merge_tops(tops.collect(), self.score_words(board), offset, n)
     }
 
     pub(crate) fn top(&self, board: usize, offset: usize, n: usize) -> Vec<BoardRow> {
-        self.top_page(current(board), offset, n).0.rows
+        self.top_page(&current(board), offset, n).0.rows
     }
 
     /// How many members of all shards are better than each place.
-    fn count_better(&self, board: BoardSeason, places: Vec<BoardPlace>) -> Vec<u64> {
+    fn count_better(&self, board: &BoardSeason, places: Vec<BoardPlace>) -> Vec<u64> {
         let mut sums = vec![0; places.len()];
-        for answer in self.ask(&Query::CountBetter { board, places }) {
+        for answer in self.ask(&Query::CountBetter {
+            board: board.clone(),
+            places,
+        }) {
             let Answer::CountBetter(answer) = answer else {
                 panic!("{answer:?}");
             };
@@ -55,13 +61,13 @@ impl World {
     }
 
     /// What stands above a row; different scores only where there is one shard.
-    fn above(&self, board: BoardSeason, row: &BoardRow) -> Above {
-        let start = row.start_of_score(self.columns(board));
+    fn above(&self, board: &BoardSeason, row: &BoardRow) -> Above {
+        let start = row.start_of_score(self.score_words(board));
         let members = self.count_better(board, vec![start])[0];
         let mut scores = 0;
         if let [shard] = &self.shards[..] {
             let query = Query::CountBetterScores {
-                board,
+                board: board.clone(),
                 keys: vec![row.key],
             };
             match shard.query(&query) {
@@ -74,23 +80,26 @@ impl World {
 
     /// A member's row and 0-based place over all shards.
     pub(crate) fn rank(&self, board: usize, member: &[u8]) -> Option<(BoardRow, u64)> {
-        self.rank_in(current(board), member)
+        self.rank_in(&current(board), member)
     }
 
-    fn rank_in(&self, board: BoardSeason, member: &[u8]) -> Option<(BoardRow, u64)> {
+    fn rank_in(&self, board: &BoardSeason, member: &[u8]) -> Option<(BoardRow, u64)> {
         let owner = shard_of(group_of(key_hash(member)), self.shards.len());
         let query = Query::Member {
-            board,
+            board: board.clone(),
             member: member.to_vec(),
         };
         let Answer::Member(found) = self.shards[owner].query(&query) else {
             panic!("not a member answer");
         };
         let row = found.row?;
-        let columns = self.columns(board);
-        let places = vec![row.place(), row.start_of_score(columns)];
+        let words = self.score_words(board);
+        let places = vec![row.place(), row.start_of_score(words)];
         let better = self.count_better(board, places.clone());
-        let of_owner = self.shards[owner].query(&Query::CountBetter { board, places });
+        let of_owner = self.shards[owner].query(&Query::CountBetter {
+            board: board.clone(),
+            places,
+        });
         let own = BetterAnswer {
             better: vec![found.better, found.better_score],
             members: found.members,
@@ -101,13 +110,13 @@ impl World {
 
     /// The page of `n` rows around a place.
     pub(crate) fn around(&self, board: usize, place: BoardPlace, n: usize) -> BoardPage {
-        self.around_in(current(board), place, n)
+        self.around_in(&current(board), place, n)
     }
 
-    fn around_in(&self, board: BoardSeason, place: BoardPlace, n: usize) -> BoardPage {
+    fn around_in(&self, board: &BoardSeason, place: BoardPlace, n: usize) -> BoardPage {
         let (above, below) = (n as u32, n as u32);
         let query = Query::Neighbours {
-            board,
+            board: board.clone(),
             place,
             above,
             below,
@@ -120,9 +129,9 @@ impl World {
     }
 
     /// The rows of these members, in their order, from whichever shard has each.
-    pub(crate) fn find(&self, board: BoardSeason, members: &[Vec<u8>]) -> Vec<Option<BoardRow>> {
+    pub(crate) fn find(&self, board: &BoardSeason, members: &[Vec<u8>]) -> Vec<Option<BoardRow>> {
         let query = Query::Find {
-            board,
+            board: board.clone(),
             members: members.to_vec(),
         };
         let mut found = vec![None; members.len()];
@@ -159,13 +168,56 @@ impl World {
         if of.season.is_some() {
             self.check_seasons(&seasons, board, &note);
         }
-        for SeasonTruth { span, places } in &seasons {
-            let season = BoardSeason {
-                board: board as u16,
-                season_ms: span.map(|(start_ms, _)| start_ms),
-            };
-            self.check_members(season, places, &format!("{note} season {span:?}"));
+        for season in &seasons {
+            self.check_season(of, board as u16, season, &note);
         }
+    }
+
+    /// A season as a whole and its splits.
+    fn check_season(&self, of: &Board, board: u16, season: &SeasonTruth, note: &str) {
+        let note = format!("{note} season {:?}", season.span);
+        let whole = BoardSeason {
+            board,
+            season_ms: season.span.map(|(start_ms, _)| start_ms),
+            split: Vec::new(),
+        };
+        self.check_members(&whole, &season.places, &note);
+        let mut expected = Vec::new();
+        for truth in &season.splits {
+            let split = BoardSeason {
+                split: cells(&self.pipeline.streams[of.stream], &of.split, &truth.values),
+                ..whole.clone()
+            };
+            let note = format!("{note} split {:?}", truth.values);
+            self.check_members(&split, &truth.places, &note);
+            let members = truth.places.len() as u64;
+            let row = SplitRow {
+                split: split.split.clone(),
+                members,
+            };
+            let named = self.splits(&split).splits;
+            assert_eq!(named, std::slice::from_ref(&row), "{note}");
+            expected.push(row);
+        }
+        expected.sort_by(|one, other| one.split.cmp(&other.split));
+        let page = self.splits(&whole);
+        assert_eq!((page.splits, page.refused), (expected, 0), "{note}");
+        let nowhere = BoardSeason {
+            split: vec![0xff; 3],
+            ..whole
+        };
+        assert_eq!(self.top_page(&nowhere, 0, 10).0.members, 0, "{note}");
+    }
+
+    pub(crate) fn splits(&self, board: &BoardSeason) -> SplitsPage {
+        let answers = self.ask(&Query::Splits {
+            board: board.clone(),
+        });
+        let answers = answers.into_iter().map(|answer| match answer {
+            Answer::Splits(answer) => answer,
+            other => panic!("{other:?}"),
+        });
+        merge_splits(answers.collect())
     }
 
     /// The list of seasons, and that nothing is read of others.
@@ -211,20 +263,28 @@ impl World {
         let nowhere = BoardSeason {
             board,
             season_ms: Some(12_345_678_901_234),
+            split: Vec::new(),
         };
-        assert_eq!(self.top_page(nowhere, 0, 10).0.members, 0, "{note}");
+        assert_eq!(self.top_page(&nowhere, 0, 10).0.members, 0, "{note}");
     }
 
-    fn check_members(&self, board: BoardSeason, places: &[Place], note: &str) {
+    fn check_members(&self, board: &BoardSeason, places: &[Place], note: &str) {
         let of = &self.pipeline.boards[usize::from(board.board)];
         let expected: Vec<_> = places.iter().map(|place| row_of(of.ties, place)).collect();
+        let notes: Vec<_> = places.iter().map(|place| &place.note).collect();
         let seen = |rows: &[BoardRow]| -> Vec<_> {
             rows.iter()
-                .map(|row| seen(of.ties, of.scores.len(), row))
+                .map(|row| seen(of.ties, of.score_words(), row))
                 .collect()
         };
         let (all, _) = self.top_page(board, 0, 10_000);
         assert_eq!(seen(&all.rows), expected, "{note}");
+        let stream = &self.pipeline.streams[of.stream];
+        for (row, expected) in all.rows.iter().zip(notes) {
+            let note_of = note_values(of, stream, &row.note).expect("a note of the board");
+            let note_of: Vec<_> = note_of.into_iter().map(Datum::of).collect();
+            assert_eq!(note_of, *expected, "{note}");
+        }
         let styles = RankStyle::ALL
             .into_iter()
             .filter(|style| *style != RankStyle::Dense || self.shards.len() == 1);
@@ -235,7 +295,7 @@ impl World {
             let first = page.first_rank as usize;
             for (style, numbers) in &styles {
                 let numbers = &numbers[first.min(numbers.len())..][..page.rows.len()];
-                let actual = page.numbers(*style, of.scores.len(), above);
+                let actual = page.numbers(*style, of.score_words(), above);
                 assert_eq!(actual, numbers, "{note} {style:?}");
             }
         };
@@ -267,7 +327,7 @@ impl World {
     }
 
     /// Every third member, and one who is not there.
-    fn check_among(&self, board: BoardSeason, places: &[Place], note: &str) {
+    fn check_among(&self, board: &BoardSeason, places: &[Place], note: &str) {
         let asked: Vec<_> = places.iter().step_by(3).collect();
         let mut members: Vec<_> = asked.iter().map(|place| place.member.canonical()).collect();
         members.push(b"nobody at all".to_vec());
@@ -279,12 +339,16 @@ impl World {
         let places_of = page.rows.iter().map(BoardRow::place).collect();
         let better = self.count_better(board, places_of);
         for ((place, row), better) in asked.iter().zip(&page.rows).zip(better) {
-            let same = (&place.scores, place.member.canonical());
-            assert_eq!(same, (&row.scores, row.member.clone()), "{note} among");
+            let same = (place.scores(), place.member.canonical());
+            assert_eq!(
+                same,
+                (row.scores.clone(), row.member.clone()),
+                "{note} among"
+            );
             assert_eq!(**place, places[better as usize], "{note} among");
         }
         let one: Vec<_> = asked.into_iter().cloned().collect();
-        let actual = page.numbers(RankStyle::Dense, self.columns(board), Above::default());
+        let actual = page.numbers(RankStyle::Dense, self.score_words(board), Above::default());
         assert_eq!(actual, numbers(&one, RankStyle::Dense), "{note} among");
         self.check_better_scores(board, &page, places, note);
     }
@@ -292,7 +356,7 @@ impl World {
     /// Several keys at once, in no order.
     fn check_better_scores(
         &self,
-        board: BoardSeason,
+        board: &BoardSeason,
         page: &BoardPage,
         places: &[Place],
         note: &str,
@@ -303,12 +367,14 @@ impl World {
         let mut rows: Vec<_> = page.rows.iter().collect();
         rows.rotate_left(page.rows.len() / 2);
         let query = Query::CountBetterScores {
-            board,
+            board: board.clone(),
             keys: rows.iter().map(|row| row.key).collect(),
         };
         let dense = numbers(places, RankStyle::Dense);
         let expected = rows.iter().map(|row| {
-            let at = places.iter().position(|place| place.scores == row.scores);
+            let at = places
+                .iter()
+                .position(|place| place.member.canonical() == row.member);
             match dense[at.expect("it is there")] {
                 RankNumber::Place(place) => place - 1,
                 RankNumber::Percent(_) => panic!("a place"),
@@ -317,6 +383,16 @@ impl World {
         let expected = Answer::CountBetterScores(expected.collect());
         assert_eq!(shard.query(&query), expected, "{note} scores");
     }
+}
+
+/// The cells of these values.
+pub(crate) fn cells(stream: &Stream, columns: &[usize], values: &[Datum]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (&column, value) in columns.iter().zip(values) {
+        let kind = stream.column(column).kind;
+        assert!(write_cell(kind, &value.value(), &mut out));
+    }
+    out
 }
 
 fn current(board: usize) -> BoardSeason {
@@ -332,10 +408,10 @@ fn moments_decide(ties: Ties) -> bool {
 
 fn row_of(ties: Ties, place: &Place) -> Seen {
     let tie = moments_decide(ties).then_some(place.tie);
-    (place.member.canonical(), place.scores.clone(), tie)
+    (place.member.canonical(), place.scores(), tie)
 }
 
-fn seen(ties: Ties, columns: usize, row: &BoardRow) -> Seen {
-    let tie = moments_decide(ties).then(|| row.reached(columns, ties));
+fn seen(ties: Ties, score_words: usize, row: &BoardRow) -> Seen {
+    let tie = moments_decide(ties).then(|| row.reached(score_words, ties));
     (row.member.clone(), row.scores.clone(), tie.flatten())
 }

@@ -3,6 +3,7 @@
 use super::computed::Growing;
 use super::random::Random;
 use super::repeating::{ID_FIELDS, random_dedupe, random_id};
+use ringmill_shard::limits::SCORES_MAX;
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
     After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
@@ -65,6 +66,9 @@ pub(crate) fn board(
         ties: Ties::default(),
         rank: Ties::default().usual_rank(),
         season: None,
+        split: Vec::new(),
+        splits: 100,
+        with: Vec::new(),
     }
 }
 
@@ -229,19 +233,53 @@ fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> B
         *random.pick(&members)
     };
     let columns = *random.pick(&[1, 1, 2, 3, 4]);
+    let scores = (0..columns).map(|_| random_score(random, growing));
+    let mut scores: Vec<Score> = scores.collect();
+    while scores.iter().map(|score| score.rule.words()).sum::<usize>() > SCORES_MAX {
+        scores.pop();
+    }
+    let split = match random.chance(40) {
+        true => random_columns(random, growing, 2, |kind| kind != FieldType::F64),
+        false => Vec::new(),
+    };
+    let with = match random.chance(40) {
+        true => random_columns(random, growing, 3, |_| true),
+        false => Vec::new(),
+    };
     let ties = *random.pick(&Ties::ALL);
     Board {
         name: format!("b{index}"),
         stream,
         filter,
         member,
-        scores: (0..columns)
-            .map(|_| random_score(random, growing))
-            .collect(),
+        scores,
         ties,
         rank: ties.usual_rank(),
         season: random.chance(50).then(|| random_season(random)),
+        split,
+        splits: 10_000,
+        with,
     }
+}
+
+/// Up to `most` different columns of types that fit.
+fn random_columns(
+    random: &mut Random,
+    growing: &mut Growing,
+    most: u64,
+    fits: impl Fn(FieldType) -> bool,
+) -> Vec<usize> {
+    let fitting = growing.places().into_iter();
+    let fitting = fitting.filter(|&place| fits(growing.stream.column(place).kind));
+    let fitting: Vec<usize> = fitting.collect();
+    let mut columns = Vec::new();
+    for _ in 0..1 + random.below(most) {
+        let column = *random.pick(&fitting);
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    columns
 }
 
 fn random_season(random: &mut Random) -> Season {
@@ -267,6 +305,8 @@ fn random_score(random: &mut Random, growing: &mut Growing) -> Score {
         ScoreRule::Sum,
         ScoreRule::Best,
         ScoreRule::Latest,
+        ScoreRule::MeanBest { n: 1 },
+        ScoreRule::MeanBest { n: 3 },
     ]);
     let count = rule == ScoreRule::Sum && random.chance(20);
     Score {
@@ -278,7 +318,7 @@ fn random_score(random: &mut Random, growing: &mut Growing) -> Score {
 
 /// A column that a score of this rule may read: one of the stream, or one of its own.
 fn random_scored(random: &mut Random, growing: &mut Growing, rule: ScoreRule) -> usize {
-    let sums = rule == ScoreRule::Sum;
+    let sums = matches!(rule, ScoreRule::Sum | ScoreRule::MeanBest { .. });
     if random.chance(40) {
         let kinds = [
             FieldType::U64,

@@ -434,12 +434,12 @@ fn replay_old(shard: &mut ShardState, old: &[(Layout, Vec<Log>)], random: &mut R
 
 fn exchange(shards: &mut [ShardState]) {
     for source in 0..shards.len() {
-        while let Some(delta) = shards[source].deltas().pop_durable(u64::MAX) {
-            let mut bytes = Vec::new();
-            delta.encode(&mut bytes);
-            let (decoded, taken) = Delta::decode(&bytes).unwrap();
-            assert!(taken == bytes.len() && decoded == delta);
-            assert!(shards[usize::from(delta.owner)].apply_delta(&decoded));
+        while let Some((delta, bytes)) = shards[source].deltas().first_durable(u64::MAX) {
+            let (owner, bytes) = (usize::from(delta.owner), bytes.to_vec());
+            let (delta, taken) = Delta::decode(&bytes).unwrap();
+            assert!(taken == bytes.len());
+            assert!(shards[owner].apply_delta(&delta));
+            shards[source].deltas().pop();
         }
     }
 }

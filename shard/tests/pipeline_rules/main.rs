@@ -4,6 +4,7 @@
 
 mod base;
 mod board;
+mod board_columns;
 mod dedupe;
 mod expression;
 mod file;

@@ -16,8 +16,8 @@ use ringmill_shard::value::Value;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Chosen, better_scores, count_better, find, member_field, member_json, no_member, number_json,
-    score_json, season, take_season,
+    Chosen, Wanted, better_scores, count_better, find, member_field, no_member, number_json,
+    row_json, season,
 };
 use crate::http::answers::ask_all;
 use crate::http::ndjson::read_whole;
@@ -33,14 +33,14 @@ pub(in crate::http) async fn post_among(
 ) -> Result<Response, Problem> {
     let (index, board) = find(&app.pipeline, &path(name)?)?;
     let mut params = Params::read(&uri)?;
-    let wanted = take_season(&mut params, board)?;
+    let wanted = Wanted::take(&mut params, &app.pipeline, board)?;
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     let body = read_whole(body, &app.limits.body).await?;
     let members = read_members(&body, member_field(&app.pipeline, board))?;
     let chosen = season::choose(&app, index, board, wanted).await?;
     let query = Query::Find {
-        board: chosen.of,
+        board: chosen.of.clone(),
         members: members.iter().map(|(_, member)| member.clone()).collect(),
     };
     let count = members.len();
@@ -58,21 +58,19 @@ pub(in crate::http) async fn post_among(
         }
     }
     let page = BoardPage::among(rows);
-    let among = page.numbers(board.rank, board.scores.len(), Above::default());
+    let among = page.numbers(board.rank, board.score_words(), Above::default());
     let overall = overall(&app, &chosen, board, &page.rows).await?;
     let shown = page.rows.iter().zip(among).zip(overall);
     let shown = shown.map(|((row, among), overall)| {
-        json!({
-            "among": number_json(among),
-            "rank": number_json(overall),
-            "member": member_json(&app.pipeline, board, row),
-            "score": score_json(row),
-        })
+        let mut object = row_json(&app.pipeline, board, row)?;
+        object["among"] = number_json(among);
+        object["rank"] = number_json(overall);
+        Ok(object)
     });
     let absent = members.iter().zip(&found).filter(|(_, found)| !**found);
     let mut body = json!({
         "board": board.name,
-        "rows": shown.collect::<Vec<_>>(),
+        "rows": shown.collect::<Result<Vec<_>, Problem>>()?,
         "absent": absent.map(|((given, _), _)| given).collect::<Vec<_>>(),
         "shards": app.cores.shards(),
         "final": false,
@@ -122,7 +120,7 @@ async fn overall(
 ) -> Result<Vec<RankNumber>, Problem> {
     let place = |row: &BoardRow| match board.rank {
         RankStyle::Ordinal => row.place(),
-        _ => row.start_of_score(board.scores.len()),
+        _ => row.start_of_score(board.score_words()),
     };
     let better = count_better(app, chosen, rows.iter().map(place).collect()).await?;
     let keys = rows.iter().map(|row| row.key).collect();

@@ -16,39 +16,59 @@ use ringmill_shard::window::grid::Span;
 use serde_json::{Value as Json, json};
 
 use super::find;
+use super::split::{Split, Wanted};
 use crate::http::answers::{ask_all, missing, watermark};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
 use crate::http::{App, path, reply};
 
-/// A board in the season that a request means.
+/// A board in the season and split that a request means.
 pub(super) struct Chosen {
     pub(super) of: BoardSeason,
     season: Option<(Span, SeasonState)>,
+    split: Option<Split>,
 }
 
 impl Chosen {
-    /// Says which season an answer is of, and whether it is final.
+    /// Says which season and split an answer is of, and whether it is final.
     pub(super) fn describe(&self, body: &mut Json, missing_shards: &[usize]) {
         if let Some((span, state)) = self.season {
             body["season"] = span_json(span, state);
             let is_final = state == SeasonState::Final && missing_shards.is_empty();
             body["final"] = is_final.into();
         }
+        if let Some(split) = &self.split {
+            split.describe(body);
+        }
         missing(body, missing_shards);
     }
 }
 
-/// The season that the parameter `season` names, the current one if it is absent.
+/// The season and split that a request names: the current one and the whole if it names none.
 pub(super) async fn choose(
     app: &App,
     index: usize,
     board: &Board,
-    wanted: Option<String>,
+    wanted: Wanted,
 ) -> Result<Chosen, Problem> {
+    let (mut of, season) = choose_season(app, index, board, wanted.season).await?;
+    of.split = wanted.split;
+    let split = match wanted.values {
+        None => None,
+        Some(values) => Some(Split::ask(app, &of, values).await?),
+    };
+    Ok(Chosen { of, season, split })
+}
+
+async fn choose_season(
+    app: &App,
+    index: usize,
+    board: &Board,
+    wanted: Option<String>,
+) -> Result<(BoardSeason, Option<(Span, SeasonState)>), Problem> {
+    let mut of = BoardSeason::current(index as u16);
     let Some(season) = &board.season else {
-        let of = BoardSeason::current(index as u16);
-        return Ok(Chosen { of, season: None });
+        return Ok((of, None));
     };
     let plan = SeasonPlan::new(season);
     let (page, _) = ask_seasons(app, index, &plan).await?;
@@ -61,24 +81,15 @@ pub(super) async fn choose(
     };
     let Some(span) = span else {
         // Nothing is anywhere.
-        let of = BoardSeason {
-            board: index as u16,
-            season_ms: Some(i64::MIN),
-        };
-        return Ok(Chosen { of, season: None });
+        of.season_ms = Some(i64::MIN);
+        return Ok((of, None));
     };
     if span.start_ms < page.oldest_ms {
         return Err(not_kept(board, &page));
     }
-    let of = BoardSeason {
-        board: index as u16,
-        season_ms: Some(span.start_ms),
-    };
+    of.season_ms = Some(span.start_ms);
     let state = plan.state(span, page.watermark_ms);
-    Ok(Chosen {
-        of,
-        season: Some((span, state)),
-    })
+    Ok((of, Some((span, state))))
 }
 
 /// The season of a time, or so many before the current one.

@@ -1,7 +1,10 @@
 //! What events make of the scores of their members.
 
-use super::{FloatSums, KeyPart};
+use super::KeyPart;
+use super::beside::Beside;
 use crate::aggregate::{CompensatedSum, Number};
+use crate::board::mean;
+use crate::board::notes::{NotePlan, Notes};
 use crate::board::order::OrderPlan;
 use crate::board::ranks::{Ranks, with_rank};
 use crate::board::score::ScorePlan;
@@ -19,6 +22,7 @@ use crate::window::Accepted;
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) order: OrderPlan,
+    pub(super) notes: Option<NotePlan>,
     /// The key field, if it may be null: such events touch no board.
     pub(super) optional_member: Option<usize>,
     pub(super) member: usize,
@@ -36,9 +40,12 @@ pub(super) struct Pass<'a> {
 /// What an event makes of the scores of its member.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
-    pub(super) sort_keys: [u64; SCORES_MAX],
+    /// Words of all columns.
+    pub(super) scores: [u64; SCORES_MAX],
     /// By column.
     pub(super) sums: [CompensatedSum; SCORES_MAX],
+    /// Whether it is among the best of a mean, which may stay as it is.
+    pub(super) entered: bool,
 }
 
 impl Rules {
@@ -47,6 +54,7 @@ impl Rules {
             order: &self.order,
             rank: &part.rank,
             members: part.members.as_ref().unwrap_or(keys),
+            notes: part.notes.as_ref(),
         }
     }
 
@@ -63,7 +71,7 @@ impl Rules {
             let at = pick as usize * row_bytes;
             schema.canonical_bytes(&events.rows[at..at + row_bytes], self.member)
         };
-        let PartScratch { hashes, ids } = scratch;
+        let PartScratch { hashes, ids, .. } = scratch;
         hashes.clear();
         hashes.extend(events.picks.iter().map(|&pick| key_hash(key(pick))));
         table.lookup_batch(hashes, |index| key(events.picks[index]), ids);
@@ -73,16 +81,27 @@ impl Rules {
     pub(super) fn apply(
         &self,
         rank: &mut Ranks,
-        sums: &mut FloatSums,
+        beside: &mut Beside,
         members: &KeyTable,
         pass: Pass<'_>,
     ) -> u64 {
         match (rank, self.single()) {
             (Ranks::Three(rank), Some((score, flip))) => self.apply_single(rank, score, flip, pass),
             (rank, _) => with_rank!(rank, rank => match self.order.names(members) {
-                None => self.apply_columns(rank, sums, pass, ById),
-                Some(names) => self.apply_columns(rank, sums, pass, names),
+                None => self.apply_columns(rank, beside, pass, ById),
+                Some(names) => self.apply_columns(rank, beside, pass, names),
             }),
+        }
+    }
+
+    /// Keeps the notes of events that touch the board.
+    pub(super) fn note(&self, notes: &mut Notes, pass: Pass<'_>, note: &mut Vec<u8>) {
+        let Some(plan) = &self.notes else { return };
+        for (&pick, &member) in pass.batch.picks.iter().zip(pass.members) {
+            if self.scored(&pass, pick).is_some() {
+                plan.write(pass.schema, pass.batch, pick, pass.origin.tie(pick), note);
+                notes.keep(member, note);
+            }
         }
     }
 
@@ -90,7 +109,7 @@ impl Rules {
     /// all of, and ties decided by moments.
     fn single(&self) -> Option<(ScorePlan, u64)> {
         match self.order.columns[..] {
-            [score] if !score.is_float_sum() => Some((score, self.order.moment_flip()?)),
+            [score] if !score.is_more_than_key() => Some((score, self.order.moment_flip()?)),
             _ => None,
         }
     }
@@ -115,9 +134,11 @@ impl Rules {
             (ScoreRule::Best, _) => self.each(rank, score, flip, pass, |now, bits| {
                 score.knowing(ScoreRule::Best, number).step(now, bits)
             }),
-            (ScoreRule::Latest, _) => self.each(rank, score, flip, pass, |now, bits| {
-                score.knowing(ScoreRule::Latest, number).step(now, bits)
-            }),
+            (ScoreRule::Latest | ScoreRule::MeanBest { .. }, _) => {
+                self.each(rank, score, flip, pass, |now, bits| {
+                    score.knowing(ScoreRule::Latest, number).step(now, bits)
+                })
+            }
         }
     }
 
@@ -182,20 +203,20 @@ impl Rules {
     fn apply_columns<const WORDS: usize>(
         &self,
         rank: &mut RankIndex<WORDS>,
-        sums: &mut FloatSums,
+        beside: &mut Beside,
         pass: Pass<'_>,
         names: impl Names,
     ) -> u64 {
-        let columns = self.order.columns.len();
+        let columns = self.order.score_words;
         let words = |step: &Step, row: &[u8], pick: u32| {
             let member = pass.schema.canonical_bytes(row, self.member);
             let tie = self.order.tie_words(pass.origin.tie(pick), member);
             std::array::from_fn::<u64, WORDS, _>(|at| match at.checked_sub(columns) {
-                None => step.sort_keys[at],
+                None => step.scores[at],
                 Some(behind) => tie[behind],
             })
         };
-        sums.grow_for(pass.members);
+        beside.grow_for(pass.members);
         let mut overflow = 0;
         let mut aims = [Aim::NONE; AIM_CHUNK];
         for (picks, members) in pass.chunks() {
@@ -203,7 +224,8 @@ impl Rules {
                 let scored = self.scored(&pass, pick);
                 let stepped = scored.and_then(|(row, bits)| {
                     let current = rank.get(member);
-                    let step = self.step(current.as_ref().map(|c| &c[..]), sums, member, &bits)?;
+                    let step =
+                        self.step(current.as_ref().map(|c| &c[..]), beside, member, &bits)?;
                     Some((row, step))
                 });
                 aims[index] = stepped.map_or(Aim::NONE, |(row, step)| {
@@ -216,12 +238,13 @@ impl Rules {
                 };
                 let current = rank.get(member);
                 let current = current.as_ref().map(|current| &current[..]);
-                let Some(step) = self.step(current, sums, member, &bits) else {
+                let Some(step) = self.step(current, beside, member, &bits) else {
                     overflow += 1;
                     continue;
                 };
-                sums.keep(&self.order.columns, member, &step);
-                if current.is_none_or(|now| now[..columns] != step.sort_keys[..columns]) {
+                beside.keep(&self.order.columns, member, &bits, &step);
+                let moved = |now: &[u64]| step.entered || now[..columns] != step.scores[..columns];
+                if current.is_none_or(moved) {
                     let words = words(&step, row, pick);
                     rank.update_aimed(member, &words, aims[index], names);
                 }
@@ -247,29 +270,42 @@ impl Rules {
     fn step(
         &self,
         current: Option<&[u64]>,
-        sums: &FloatSums,
+        beside: &Beside,
         member: u32,
         bits: &[u64; SCORES_MAX],
     ) -> Option<Step> {
         let mut step = Step {
-            sort_keys: [0; SCORES_MAX],
+            scores: [0; SCORES_MAX],
             sums: [CompensatedSum::default(); SCORES_MAX],
+            entered: false,
         };
-        let mut float = 0;
+        let (mut filled, mut nth) = (0, 0);
         for (at, column) in self.order.columns.iter().enumerate() {
-            let now = current.map(|words| words[at]);
-            step.sort_keys[at] = if column.is_float_sum() {
-                let mut sum = sums.of(member, float);
+            let now = current.map(|words| &words[filled..]);
+            let scores = &mut step.scores[filled..];
+            if let Some(n) = column.mean_of() {
+                let (list, slab) = beside.list(member, nth);
+                let words = match mean::with(list, slab, n, column.sort_key(bits[at])) {
+                    None => now.map_or([0; 2], |now| [now[0], now[1]]),
+                    Some((sort_keys, len)) => {
+                        step.entered = true;
+                        column.mean_words(sort_keys[..len].iter().copied())
+                    }
+                };
+                scores[..2].copy_from_slice(&words);
+            } else if column.is_float_sum() {
+                let mut sum = beside.sum(member, nth);
                 sum.add(f64::from_bits(bits[at]));
                 if !sum.value().is_finite() {
                     return None;
                 }
                 step.sums[at] = sum;
-                float += 1;
-                column.sort_key((sum.value() + 0.0).to_bits())
+                scores[0] = column.sort_key((sum.value() + 0.0).to_bits());
             } else {
-                column.step(now, bits[at])?
-            };
+                scores[0] = column.step(now.map(|now| now[0]), bits[at])?;
+            }
+            filled += column.words();
+            nth += usize::from(column.is_more_than_key());
         }
         Some(step)
     }
