@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ringmill_shard::pipeline::{Pipeline, Problem, Test};
+use ringmill_shard::pipeline::{Declarations, Pipeline, Problem, Test};
 
 use crate::cli::{CheckArgs, EXIT_USAGE};
 use crate::say;
@@ -30,6 +30,12 @@ pub fn run(args: &CheckArgs) -> i32 {
 /// Reads and checks a pipeline file. Returns it with its text; the error is ready to print.
 pub fn load(file: &Path) -> Result<(Pipeline, String), String> {
     read(file, Pipeline::parse)
+}
+
+/// Reads and checks a pipeline file. Returns it with the places and former names of its objects, and
+/// its text; the error is ready to print.
+pub fn load_declared(file: &Path) -> Result<((Pipeline, Declarations), String), String> {
+    read(file, Pipeline::parse_declared)
 }
 
 /// Reads and checks a pipeline file. Returns it with its tests; the error is ready to print.

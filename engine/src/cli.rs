@@ -18,6 +18,8 @@ pub const EXIT_OK: i32 = 0;
 pub const EXIT_FAILED: i32 = 1;
 /// Exit code: the command line or a file given on it is wrong.
 pub const EXIT_USAGE: i32 = 2;
+/// Exit code of `ringmill plan`: applying the file would change something.
+pub const EXIT_CHANGES: i32 = 3;
 
 /// A thread-per-core event engine on io_uring: counts events in windows, ranks them on
 /// leaderboards, and keeps every acknowledged one on disk.
@@ -36,6 +38,11 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a pipeline file and forecast its memory.
     Check(CheckArgs),
+    /// Show what a pipeline file would keep, rename, rebuild, build and drop. Exits with 3 if
+    /// anything would change, 2 if the file cannot be applied.
+    Plan(PlanArgs),
+    /// Put a pipeline file in force, without losing the state of what it does not change.
+    Apply(ApplyArgs),
     /// Run the [[test]] blocks of a pipeline file: events in, answers out, on a virtual clock.
     Test(TestArgs),
     /// Look at this machine and say what stands in the way of low latency.
@@ -67,6 +74,46 @@ pub struct CheckArgs {
     pub keys: u64,
 }
 
+/// What `ringmill plan` and `ringmill apply` speak of.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// HTTP address of a running server.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7401")]
+    pub http: SocketAddr,
+    /// The data directory of a store, instead of a server.
+    #[arg(long, value_name = "DIR", conflicts_with = "http")]
+    pub data: Option<PathBuf>,
+}
+
+/// `ringmill plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// A server or a store.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Keys to forecast the memory for.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
+}
+
+/// `ringmill apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// A server or a store.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Drop what the file lacks without asking.
+    #[arg(long)]
+    pub yes: bool,
+    /// Keys to forecast the memory for.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
+}
+
 /// `ringmill test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -83,9 +130,10 @@ pub struct TestArgs {
 /// `ringmill serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
-    /// The pipeline file.
+    /// The pipeline file; without it, the one that the store was served with last, or that was
+    /// applied to it since.
     #[arg(long, value_name = "FILE")]
-    pub pipeline: PathBuf,
+    pub pipeline: Option<PathBuf>,
     /// The data directory; created if it does not exist.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,

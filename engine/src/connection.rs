@@ -48,6 +48,8 @@ pub struct Greeting {
 pub struct Publication {
     /// Index of its stream.
     pub stream: u16,
+    /// Schema of its rows.
+    pub schema_id: u32,
     /// Sequence of the last row.
     pub last_sequence: u64,
     /// Rows.

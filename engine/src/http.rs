@@ -13,6 +13,7 @@ mod nearest;
 mod numbers;
 mod origin;
 mod params;
+mod pipeline;
 mod problem;
 mod producers;
 mod publish;
@@ -135,6 +136,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/views/{view}/late", get(side::get_late))
         .route("/v1/producers/{name}", get(streams::get_producer))
         .route("/v1/pipeline", get(health::get_pipeline))
+        .route("/v1/pipeline/plan", post(pipeline::post_plan))
         .route("/v1/status", get(health::get_status))
         .route("/v1/dump", post(health::post_dump))
         .route("/metrics", get(metrics::get_metrics))
@@ -149,7 +151,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 const ROUTES: &str = "/v1/streams/{s}/events, /v1/streams/{s}, /v1/streams/{s}/rejected, \
      /v1/streams/{s}/duplicates, /v1/boards/{b}/top, /v1/boards/{b}/rank/{member}, \
      /v1/boards/{b}/around/{member}, /v1/views/{v}, /v1/views/{v}/late, /v1/producers/{name}, \
-     /v1/pipeline, /v1/status, /v1/dump, /metrics, /healthz, /readyz";
+     /v1/pipeline, /v1/pipeline/plan, /v1/status, /v1/dump, /metrics, /healthz, /readyz";
 
 async fn no_route(request: Request) -> Problem {
     let detail = format!(
@@ -166,11 +168,8 @@ async fn no_route(request: Request) -> Problem {
 
 async fn wrong_method(request: Request) -> Problem {
     let path = request.uri().path();
-    let allowed = if path.ends_with("/events") || path == "/v1/dump" {
-        "POST"
-    } else {
-        "GET, HEAD"
-    };
+    let is_post = path.ends_with("/events") || path == "/v1/dump" || path == "/v1/pipeline/plan";
+    let allowed = if is_post { "POST" } else { "GET, HEAD" };
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong-method",

@@ -11,9 +11,10 @@
 //! [`wake`], [`message`], [`commit`]. Around it: [`serve`] starts everything, [`placement`] chooses
 //! the CPUs, [`recovery`] brings state back, [`clock`] tells the time, [`background`] prepares files,
 //! [`control`] and [`http`] answer the world, [`latency`], [`metrics`] and [`dump`] measure. [`cli`] is
-//! the command line; [`inspect`], [`doctor`], [`check`], [`testrun`] and [`verify`] are the commands
-//! beside `serve`. [`simulated`] is the whole of it in one thread, over parts that only seem to be
-//! there. `say` writes to the terminal, `sync` holds the atomics of the ring.
+//! the command line; [`inspect`], [`doctor`], [`check`], [`plan`], [`testrun`] and [`verify`] are the
+//! commands beside `serve`. [`simulated`] is the whole of it in one thread, over parts that only seem
+//! to be there. `say` writes to the terminal, `stored` keeps the pipeline of a store, `sync` holds the
+//! atomics of the ring.
 #![deny(unsafe_code)]
 
 #[macro_use]
@@ -37,10 +38,12 @@ pub mod message;
 pub mod metrics;
 pub mod net;
 pub mod placement;
+pub mod plan;
 pub mod recovery;
 pub mod ring;
 pub mod serve;
 pub mod simulated;
+mod stored;
 mod sync;
 pub mod testrun;
 pub mod verify;

@@ -2,12 +2,14 @@
 
 use clap::Parser;
 use ringmill_engine::cli::{Cli, Command, LogCommand};
-use ringmill_engine::{check, doctor, inspect, serve, testrun, verify};
+use ringmill_engine::{check, doctor, inspect, plan, serve, testrun, verify};
 
 fn main() {
     let code = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Apply(args) => plan::apply(&args),
         Command::Test(args) => testrun::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),

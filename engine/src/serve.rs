@@ -7,15 +7,13 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ringmill_shard::pipeline::{Durability, Pipeline};
-use ringmill_storage::level::Level;
+use ringmill_shard::pipeline::Pipeline;
 use ringmill_storage::probe::{
     Backend as ProbeBackend, PROBE_BUDGET, PROBE_SPIN, ProbeOptions, ProbeReport, load_or_probe,
 };
 use ringmill_storage::ring::Ring;
 
 use crate::background::{Background, BackgroundOptions, segment_lane};
-use crate::check;
 use crate::cli::{Backend, EXIT_FAILED, EXIT_OK, EXIT_USAGE, ServeArgs};
 use crate::clock::{Clock, RealClock};
 use crate::control::{self, ControlLimits, ControlOptions, ServeFacts, ShutdownHandle};
@@ -25,9 +23,11 @@ use crate::mesh::{MeshOptions, Ports, mesh};
 use crate::metrics::CoreMetrics;
 use crate::placement;
 use crate::say;
+use crate::stored;
 use crate::wake::Waker;
 
 mod error;
+mod pipeline;
 mod shard;
 mod store;
 
@@ -105,21 +105,15 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     check_address("--listen", args.listen, args)?;
     check_address("--http", args.http, args)?;
     let cpus = shard_cpus(args)?;
-    let (mut pipeline, text) = check::load(&args.pipeline).map_err(ServeError::Pipeline)?;
-    if let Some(level) = args.durability {
-        let durability = durability(level);
-        pipeline
-            .streams
-            .iter_mut()
-            .for_each(|stream| stream.durability = durability);
-    }
-    let pipeline = Arc::new(pipeline);
+    let served = pipeline::choose(args)?;
+    let pipeline = Arc::new(served.pipeline);
     raise_limits();
     if args.backend == Backend::Uring {
         // Where io_uring cannot be had, that is said before anything is made or started.
         drop(Ring::new(&shard::ring_options(None))?);
     }
-    let mut store = store::open(args, cpus.len(), &pipeline, &text)?;
+    let mut store = store::open(args, cpus.len(), &pipeline)?;
+    stored::keep(&args.data, &served.text, &served.schemas)?;
     let listener = listen("--listen", args.listen)?;
     let http = listen("--http", args.http)?;
     let probe = probe(args, &cpus)?;
@@ -169,18 +163,6 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
     match control.join() {
         Ok(result) => result.map_err(ServeError::Control),
         Err(_) => Err(ServeError::ControlPanic),
-    }
-}
-
-/// The level of the command line as a pipeline file would say it.
-fn durability(level: Level) -> Durability {
-    match level {
-        Level::Memory => Durability::Memory,
-        Level::Written => Durability::Written,
-        Level::Interval(every) => Durability::Interval {
-            ms: every.as_millis() as u64,
-        },
-        Level::Commit => Durability::Commit,
     }
 }
 

@@ -150,8 +150,9 @@ impl Expression {
         &self.plan.nodes
     }
 
-    /// A canonical text: equal expressions have equal texts. Fields are named by their ids.
-    pub(crate) fn describe(&self, schema: &Schema) -> String {
-        self.plan.describe(schema)
+    /// A canonical text: equal expressions have equal texts. Fields are named by their ids, computed
+    /// columns as `computed` does.
+    pub(crate) fn describe(&self, schema: &Schema, computed: &dyn Fn(usize) -> String) -> String {
+        self.plan.describe(schema, computed)
     }
 }

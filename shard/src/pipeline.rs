@@ -8,12 +8,15 @@ mod board;
 mod call;
 mod computed;
 mod decimal;
+mod declared;
 mod dedupe;
 mod duration;
 mod fit;
 mod forecast;
+mod former;
 pub mod keys;
 mod parse;
+mod plan;
 mod problem;
 mod section;
 mod stream;
@@ -27,9 +30,12 @@ use crate::suggest;
 use crate::wire::Level;
 
 pub use board::{Board, RankStyle, Score, ScoreRule, Season, Ties};
+pub use declared::{Declaration, Declarations, Kind, Place};
 pub use dedupe::{DedupeMode, DedupeRule};
 pub use duration::{QuantityError, duration_text, parse_duration_ms, parse_size_bytes};
 pub use forecast::{Forecast, ForecastLine};
+pub use former::{Former, Schemas, SchemasError};
+pub use plan::{Fate, Plan, Step};
 pub use problem::Problem;
 pub use test::{Expect, Question, Send, Test};
 pub use window::{After, CalendarUnit, Window, WindowKind, zone_rules_version};
@@ -43,6 +49,8 @@ pub struct Checked {
     pub tests: Vec<Test>,
     /// What is allowed and most likely not meant, in the order of the file.
     pub warnings: Vec<Problem>,
+    /// Where its objects stand, and what they were called before.
+    pub declarations: Declarations,
 }
 
 /// A checked pipeline.
@@ -79,11 +87,14 @@ impl Pipeline {
         xxhash_rust::xxh3::xxh3_128(fit::describe(self).as_bytes())
     }
 
-    /// Whether a store that was written with `stored` may be opened with this pipeline: its streams
-    /// must be the first streams here, in the same order, with the same fields, key, time field and
-    /// `max_future`. Everything else is rebuilt from the log and may differ.
-    pub fn fits(&self, stored: &Pipeline) -> Result<(), Vec<Problem>> {
-        fit::check(self, stored)
+    /// [`Pipeline::parse`], with the places of its objects in the file and their former names.
+    pub fn parse_declared(text: &str) -> Result<(Pipeline, Declarations), Vec<Problem>> {
+        Self::check(text).map(|checked| (checked.pipeline, checked.declarations))
+    }
+
+    /// What this pipeline would make of a store that was written with `stored`.
+    pub fn plan(&self, declarations: &Declarations, stored: &Pipeline) -> Plan {
+        plan::plan(self, declarations, stored)
     }
 
     /// Whether the pipeline means the same on so many shards, which the command line may ask for:
@@ -174,6 +185,8 @@ pub struct Stream {
     pub dedupe: Option<DedupeRule>,
     /// Fields and row layout.
     pub schema: Schema,
+    /// What rows had before: known to a store, and no part of what the pipeline means.
+    pub former: Vec<Former>,
     /// Computed columns; each may use those before it. Those of `[stream.NAME.computed]` come
     /// first, then what views and boards compute in place.
     pub computed: Vec<Computed>,

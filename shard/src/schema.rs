@@ -4,6 +4,7 @@
 //! what can be wrong, so rows of integers cost next to nothing.
 
 mod check;
+mod widen;
 
 use std::fmt;
 
@@ -12,6 +13,10 @@ use crate::reject::{Reject, RejectReason};
 use crate::row;
 use crate::value::{self, Value};
 use check::Check;
+pub use widen::Widening;
+
+/// The first line of a description.
+const DESCRIPTION_HEAD: &str = "ringmill-schema 1";
 
 /// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -250,6 +255,11 @@ impl Schema {
         describe(&self.fields)
     }
 
+    /// Reads [`Schema::description`]; `None` if it is none.
+    pub fn parse_description(text: &str) -> Option<Schema> {
+        widen::parse_description(text)
+    }
+
     /// Bytes of a row.
     #[inline]
     pub fn row_len(&self) -> usize {
@@ -443,7 +453,7 @@ pub(crate) fn is_identifier(name: &str) -> bool {
 }
 
 fn describe(fields: &[Field]) -> String {
-    let mut out = String::from("ringmill-schema 1\n");
+    let mut out = format!("{DESCRIPTION_HEAD}\n");
     for Field {
         id,
         name,

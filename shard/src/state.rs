@@ -13,6 +13,7 @@
 mod boards;
 mod check;
 mod digest;
+mod former;
 mod read;
 mod reject;
 mod repeats;
@@ -27,6 +28,7 @@ use crate::partition::{group_of, key_hash};
 use crate::pipeline::{Pipeline, Stream, View};
 use crate::query::{DuplicateEvent, DuplicateRun, ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
+use crate::schema::Schema;
 use crate::table::KeyTable;
 use crate::watermark::{ClockMove, StreamClock, WatermarkMoves};
 use crate::window::{Accepted, ViewState};
@@ -99,6 +101,8 @@ struct Scratch {
     times_ms: Vec<i64>,
     hashes: Vec<u64>,
     members: Vec<u32>,
+    /// Rows of a former schema, as they are in the one in force.
+    widened: Vec<u8>,
 }
 
 /// All state of one shard.
@@ -194,9 +198,9 @@ impl ShardState {
     pub fn admit(&self, batch: &EventBatch<'_>) -> Admission {
         let stream = &self.pipeline.streams[usize::from(batch.stream)];
         let admission = self.dedupe.admit(batch, &self.place.older, |row| {
-            group_of(key_hash(
-                stream.schema.canonical_bytes(batch.row(row), stream.key),
-            ))
+            let written = stream.written_with(batch.schema_id);
+            let (schema, key) = written.unwrap_or((&stream.schema, stream.key));
+            group_of(key_hash(schema.canonical_bytes(batch.row(row), key)))
         });
         match admission {
             Admission::All | Admission::Skip(_) | Admission::Keep(_)
@@ -240,11 +244,8 @@ impl ShardState {
         }
         match decode_entry(kind, entry)? {
             Entry::Batch(batch) => {
-                self.check_stream(batch.stream, batch.schema_id)?;
-                let row_bytes = self.pipeline.streams[usize::from(batch.stream)]
-                    .schema
-                    .row_len();
-                if batch.row_bytes() != row_bytes {
+                let schema = self.check_stream(batch.stream, batch.schema_id)?;
+                if batch.row_bytes() != schema.row_len() {
                     return Err(EntryError::BadRowBytes(batch.row_bytes()));
                 }
                 let source = if own {
@@ -262,7 +263,9 @@ impl ShardState {
                 self.last_stamp_ns = self.last_stamp_ns.max(entry.stamp_ns);
                 self.move_watermark(stream, log_stream, entry.watermark_ms, true);
             }
-            Entry::Schema(entry) => self.check_stream(entry.stream, entry.schema_id)?,
+            Entry::Schema(entry) => {
+                self.check_stream(entry.stream, entry.schema_id)?;
+            }
             Entry::Session(session) => {
                 let producer = ProducerId(session.producer);
                 self.last_stamp_ns = self.last_stamp_ns.max(session.stamp_ns);
@@ -283,19 +286,18 @@ impl ShardState {
         Ok(())
     }
 
-    fn check_stream(&self, stream: u16, schema_id: u32) -> Result<(), EntryError> {
+    /// The schema that rows of a stream were written with.
+    fn check_stream(&self, stream: u16, schema_id: u32) -> Result<&Schema, EntryError> {
         let Some(known) = self.pipeline.streams.get(usize::from(stream)) else {
             return Err(EntryError::UnknownStream(stream));
         };
-        if known.schema.id != schema_id {
-            let expected = known.schema.id;
-            return Err(EntryError::SchemaMismatch {
-                stream,
-                found: schema_id,
-                expected,
-            });
-        }
-        Ok(())
+        let mismatch = EntryError::SchemaMismatch {
+            stream,
+            found: schema_id,
+            expected: known.schema.id,
+        };
+        let written = known.written_with(schema_id).ok_or(mismatch)?;
+        Ok(written.0)
     }
 
     /// Begins a new epoch of a producer: the effect of a `ProducerSession` entry.
@@ -307,6 +309,22 @@ impl ShardState {
         &mut self,
         source: Source,
         batch: &EventBatch<'_>,
+        lsn: u64,
+        outcome: &mut Outcome,
+    ) {
+        if batch.schema_id == self.pipeline.streams[usize::from(batch.stream)].schema.id {
+            self.apply_rows(source, batch, None, lsn, outcome);
+        } else {
+            self.apply_former(source, batch, lsn, outcome);
+        }
+    }
+
+    /// Applies rows of the schema in force; `came` are they before they were widened to it.
+    fn apply_rows(
+        &mut self,
+        source: Source,
+        batch: &EventBatch<'_>,
+        came: Option<&EventBatch<'_>>,
         lsn: u64,
         outcome: &mut Outcome,
     ) {
@@ -322,7 +340,7 @@ impl ShardState {
         };
         let clock_move = self.move_watermark(index, origin.log_stream, batch.watermark_ms, false);
         *outcome = Outcome::default();
-        self.check_rows(source, batch, origin, outcome);
+        self.check_rows(source, batch, came, origin, outcome);
         self.drop_repeats(source, batch, origin, outcome);
         match source {
             Source::Inherited(log_stream) => {

@@ -35,6 +35,7 @@ pub mod checksum;
 pub mod device;
 pub mod disk;
 pub mod error;
+pub mod follow;
 pub mod frame;
 pub mod layout;
 pub mod level;

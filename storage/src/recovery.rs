@@ -9,6 +9,7 @@
 use std::fmt;
 
 mod ahead;
+mod chase;
 mod evidence;
 mod judge;
 mod reader;

@@ -4,9 +4,10 @@
 
 mod log_support;
 
-use log_support::{IDENTITY, dir, kind, open, write_through};
+use log_support::{IDENTITY, dir, entry, kind, open, write_through};
 use ringmill_storage::disk::sim::{Crash, SimWorld};
 use ringmill_storage::error::StorageError;
+use ringmill_storage::follow::Follower;
 use ringmill_storage::verify::{read_dir, replay_closed};
 
 #[test]
@@ -76,4 +77,41 @@ fn a_log_can_be_read_while_it_is_written() {
         assert_eq!(count, end);
     }
     assert!(world.is_locked(&dir().join("mark")));
+}
+
+/// Frame by frame, over the ends of segments, and in larger steps.
+#[test]
+fn a_follower_reads_on_where_the_writer_has_come_to() {
+    for step in [1, 3, 50] {
+        let world = SimWorld::new(1);
+        let (mut log, ..) = open(&world).unwrap();
+        write_through(&mut log, 2, 1).unwrap();
+        let (dir, mut disk) = (dir(), world.disk());
+        let mut follower = Follower::open(&mut disk, &dir, IDENTITY).unwrap();
+        let mut found = Vec::new();
+        for end in (2..60).step_by(step) {
+            write_through(&mut log, end, 3).unwrap();
+            let mut last = 0;
+            let reached = follower.read_through(&mut disk, end, &mut |lsn, of_kind, bytes| {
+                assert_eq!((of_kind, bytes), (kind(lsn), &entry(lsn)[..]));
+                found.push(lsn);
+                last = lsn;
+                Ok(())
+            });
+            assert_eq!(reached.unwrap(), end);
+            assert_eq!(disk.in_flight(), 0);
+            // What was read already is not handed out again.
+            let again = follower.read_through(&mut disk, end, &mut |_, _, _| panic!("again"));
+            assert_eq!(again.unwrap(), end);
+        }
+        let end = log.durable_lsn();
+        assert_eq!(found, (1..=end).collect::<Vec<_>>(), "step {step}");
+        // An entry that is not there is no end but a fault.
+        let beyond = follower.read_through(&mut disk, end + 1, &mut |_, _, _| Ok(()));
+        assert!(
+            matches!(beyond, Err(StorageError::Corrupt { .. })),
+            "{beyond:?}"
+        );
+        follower.close(&mut disk).unwrap();
+    }
 }

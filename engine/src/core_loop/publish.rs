@@ -49,7 +49,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 &message,
             );
         };
-        let publish = match Publish::decode(frame, &declared.schema) {
+        // A client that has not heard of a wider schema goes on with the one that it knows.
+        let written = Publish::schema_of(frame).and_then(|id| declared.written_with(id));
+        let (schema, _) = written.unwrap_or((&declared.schema, declared.key));
+        let publish = match Publish::decode(frame, schema) {
             Ok(publish) => publish,
             Err(error) => {
                 let sequence = frame.header.sequence;
@@ -145,7 +148,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             producer: session.producer,
             epoch: session.epoch,
             stream: publish.stream,
-            schema_id: self.pipeline.streams[stream].schema.id,
+            schema_id: publish.schema_id,
             first_sequence: publish.first_sequence,
             count: publish.count,
             offsets: None,
@@ -184,6 +187,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         });
         let publication = Publication {
             stream: publish.stream,
+            schema_id: publish.schema_id,
             last_sequence,
             count: publish.count,
             parts: 1,

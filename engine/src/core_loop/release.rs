@@ -202,8 +202,16 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let Some(reason) = RejectReason::from_code(reason) else {
             return;
         };
-        let schema = &self.pipeline.streams[usize::from(publication.stream)].schema;
-        let error = ErrorReply::of_reject(schema, sequence, Reject { reason, field });
+        let stream = &self.pipeline.streams[usize::from(publication.stream)];
+        let mut reject = Reject { reason, field };
+        let mut schema = &stream.schema;
+        // Clients know fields by their places in the schema that they write with.
+        if let Some(former) = stream.former(publication.schema_id) {
+            schema = former.widening.from();
+            let place = former.widening.origin(usize::from(field));
+            reject.field = place.map_or(NO_REJECT_FIELD, |place| place as u8);
+        }
+        let error = ErrorReply::of_reject(schema, sequence, reject);
         if let Some(connection) = self.connection(socket) {
             encode_error(&mut connection.out, &error);
         }

@@ -56,11 +56,13 @@ impl Router {
             share.count = 0;
         }
         let stream = &pipeline.streams[usize::from(publish.stream)];
-        let row_bytes = usize::from(stream.schema.row_bytes);
+        let written = stream.written_with(publish.schema_id);
+        let (schema, key) = written.expect("invariant: the frame was decoded with this schema");
+        let row_bytes = schema.row_len();
         let shards = self.shares.len();
         for row_index in from..to {
             let row = &publish.rows[row_index * row_bytes..(row_index + 1) * row_bytes];
-            let hash = key_hash(stream.schema.canonical_bytes(row, stream.key));
+            let hash = key_hash(schema.canonical_bytes(row, key));
             let share = &mut self.shares[shard_of(group_of(hash), shards)];
             share
                 .offsets
@@ -130,7 +132,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
-    /// Rows of a stream that surely fit one lane record and one log buffer.
+    /// Rows of a stream that surely fit one lane record and one log buffer; those of a former
+    /// schema are no longer.
     fn run_rows(&mut self, stream: usize) -> usize {
         if self.router.run_rows[stream] == 0 {
             let row_bytes = usize::from(self.pipeline.streams[stream].schema.row_bytes);
@@ -157,7 +160,6 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.metrics.add(Counter::LaneFull, 1);
             return Flow::Stalled;
         }
-        let schema_id = self.pipeline.streams[usize::from(publish.stream)].schema.id;
         for (shard, share) in router
             .shares
             .iter()
@@ -166,7 +168,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         {
             if shard != self.me {
                 let ticket = Self::ticket(socket, number);
-                self.send_share(shard, share, ticket, session, publish, schema_id);
+                self.send_share(shard, share, ticket, session, publish);
                 if let Some(publication) = self.publication(socket, number) {
                     publication.parts += 1;
                     publication.crossed = true;
@@ -177,7 +179,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 producer: session.producer,
                 epoch: session.epoch,
                 stream: publish.stream,
-                schema_id,
+                schema_id: publish.schema_id,
                 first_sequence: publish.first_sequence,
                 count: share.count,
                 offsets: Some(&share.offsets),
@@ -248,7 +250,6 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ticket: u64,
         session: &Session,
         publish: &Publish<'_>,
-        schema_id: u32,
     ) {
         let header = SubBatchHeader {
             ticket,
@@ -258,7 +259,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             flags: SubBatchHeader::EXPLICIT,
             first_sequence: publish.first_sequence,
             count: share.count,
-            schema_id,
+            schema_id: publish.schema_id,
             sent_ns: self.turn_ns,
         };
         let lane = self.ports.requests_out[shard].as_mut();

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::control::ControlError;
 use crate::mesh::MeshError;
+use crate::stored::StoredError;
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -25,12 +26,14 @@ pub(super) enum ServeError {
         dir.join("pipeline.toml").display()
     )]
     PipelineChanged { dir: PathBuf, problems: String },
-    /// The store's own copy of its pipeline.
+    /// What the store keeps of its pipeline.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// No pipeline at all.
     #[error(
-        "{problems}\nit is the store's copy of the pipeline that its logs were written with; \
-         put it back from a backup, or copy that pipeline there"
+        "{} keeps no pipeline yet; give one with --pipeline FILE", dir.display()
     )]
-    StoredPipeline { problems: String },
+    NoPipeline { dir: PathBuf },
     /// An address that others could reach.
     #[error(
         "{name} {address} is not a loopback address, and there is no authentication; add \
@@ -116,6 +119,7 @@ impl ServeError {
         matches!(
             self,
             ServeError::Pipeline(_)
+                | ServeError::NoPipeline { .. }
                 | ServeError::RemoteAddress { .. }
                 | ServeError::CpuNotAllowed { .. }
                 | ServeError::CpuTwice { .. }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/manifest        identity, incarnation, layouts
-//! DIR/pipeline.toml   the pipeline that the logs were written with
+//! DIR/pipeline.toml   the pipeline that the logs are read with, see `stored`
+//! DIR/schemas         every schema that stands in them
 //! DIR/flush-probe     the stored verdict of the flush probe
 //! DIR/log-0000/       one log per stream of a layout
 //! DIR/dumps/          latency dumps
@@ -11,8 +12,7 @@
 //! A layout says how many logs a store was written with at a time; the newest is written, older
 //! ones are only read. Starting with another number of shards adds a layout.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_storage::disk::posix::PosixDisk;
@@ -21,11 +21,9 @@ use ringmill_storage::manifest::{MANIFEST_NAME, Manifest};
 use ringmill_storage::probe::SyncWay;
 
 use super::error::ServeError;
-use crate::check;
 use crate::cli::ServeArgs;
 use crate::recovery::Layout;
 
-const PIPELINE_FILE: &str = "pipeline.toml";
 /// Marks a store whose logs hold the rows of floor measurements, which no recovery brings back.
 const FLOOR_FILE: &str = "floor-measurements-only";
 
@@ -39,13 +37,11 @@ pub(super) struct Store {
     disk: PosixDisk,
 }
 
-/// Opens or creates the store, begins a layout if the number of shards has changed, and keeps the
-/// pipeline beside it.
+/// Opens or creates the store and begins a layout if the number of shards has changed.
 pub(super) fn open(
     args: &ServeArgs,
     shards: usize,
     pipeline: &Pipeline,
-    text: &str,
 ) -> Result<Store, ServeError> {
     let dir = &args.data;
     let unusable = |source| ServeError::DataDir {
@@ -58,7 +54,6 @@ pub(super) fn open(
     pipeline
         .fits_shards(shards)
         .map_err(|problem| ServeError::Pipeline(problem.to_string()))?;
-    check_pipeline(dir, pipeline)?;
     let mut disk = PosixDisk::new();
     let mut manifest = Manifest::open_or_create(&mut disk, dir, shards as u32)?;
     let segment_bytes = args.segment_mib << 20;
@@ -75,7 +70,6 @@ pub(super) fn open(
     for stream in layout.newest().streams() {
         std::fs::create_dir_all(layout.dir_of(stream)).map_err(unusable)?;
     }
-    keep_pipeline(dir, text).map_err(unusable)?;
     Ok(Store {
         store_id: manifest.state().store_id,
         incarnation: manifest.state().incarnation,
@@ -135,35 +129,4 @@ fn check_floor(args: &ServeArgs, is_new: bool) -> Result<(), ServeError> {
         None if floor_store => refuse("holds floor measurements and no events"),
         None => Ok(()),
     }
-}
-
-fn check_pipeline(dir: &Path, pipeline: &Pipeline) -> Result<(), ServeError> {
-    let file = dir.join(PIPELINE_FILE);
-    if !file.exists() {
-        return Ok(());
-    }
-    let (stored, _) =
-        check::load(&file).map_err(|problems| ServeError::StoredPipeline { problems })?;
-    pipeline
-        .fits(&stored)
-        .map_err(|problems| ServeError::PipelineChanged {
-            dir: dir.to_owned(),
-            problems: problems
-                .iter()
-                .map(|problem| format!("  {problem}\n"))
-                .collect(),
-        })
-}
-
-/// Keeps the pipeline beside the logs that are written with it; never half of it.
-fn keep_pipeline(dir: &Path, text: &str) -> io::Result<()> {
-    let file = dir.join(PIPELINE_FILE);
-    if std::fs::read_to_string(&file).is_ok_and(|stored| stored == text) {
-        return Ok(());
-    }
-    let unfinished = dir.join("pipeline.toml.new");
-    std::fs::write(&unfinished, text)?;
-    std::fs::File::open(&unfinished)?.sync_all()?;
-    std::fs::rename(&unfinished, &file)?;
-    std::fs::File::open(dir)?.sync_all()
 }

@@ -133,13 +133,14 @@ impl Plan {
     }
 
     /// A canonical text: equal plans have equal texts. Fields are named by their ids, which outlive
-    /// their names.
-    pub(crate) fn describe(&self, schema: &Schema) -> String {
+    /// their names, computed columns as `computed` does.
+    pub(crate) fn describe(&self, schema: &Schema, computed: &dyn Fn(usize) -> String) -> String {
         let mut out = String::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             let op = match &node.op {
                 Op::Field(field) => format!("field {}", schema.fields[*field].id),
+                Op::Computed(column) => computed(*column),
                 other => other.to_string(),
             };
             out.push_str(&format!("{separator}{op}"));

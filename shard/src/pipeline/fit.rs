@@ -1,15 +1,14 @@
-//! Whether a store that was written with one pipeline may be opened with another.
+//! What a pipeline means, as a canonical text, and whether it means the same on several shards.
 
-use crate::pipeline::duration::duration_text;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
     Aggregate, Board, Column, Computed, DedupeMode, DedupeRule, Durability, Pipeline, RankStyle,
     Score, ScoreRule, Season, Stream, Ties, TimeRule, View,
 };
-use crate::schema::{Field, Schema};
+use crate::schema::Schema;
 
 /// A canonical text of everything but `[engine]`: equal pipelines have equal texts. Fields are
-/// named by their ids, which outlive their names, and computed columns by their place.
+/// named by their ids, which outlive their names, and computed columns by what they compute.
 pub(super) fn describe(pipeline: &Pipeline) -> String {
     let mut out = String::from("ringmill-pipeline 1\n");
     let mut line = |text: String| {
@@ -28,7 +27,7 @@ pub(super) fn describe(pipeline: &Pipeline) -> String {
     out
 }
 
-fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
+fn describe_stream(stream: &Stream, line: &mut dyn FnMut(String)) {
     let Stream {
         name,
         key,
@@ -37,6 +36,7 @@ fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
         dedupe,
         schema,
         computed,
+        former: _,
     } = stream;
     let TimeRule {
         field,
@@ -65,14 +65,14 @@ fn describe_stream(stream: &Stream, line: &mut impl FnMut(String)) {
         ));
     }
     line(schema.description());
-    for Computed { name, expression } in computed {
+    for (Computed { name, .. }, meaning) in computed.iter().zip(meanings(stream)) {
         let name = name.as_deref().unwrap_or_default();
-        line(format!("computed {name} = {}", expression.describe(schema)));
+        line(format!("computed {name} = {meaning}"));
     }
 }
 
 /// What replay depends on: the memory only bounds what is taken in.
-fn describe_dedupe(rule: &DedupeRule, schema: &Schema) -> String {
+pub(super) fn describe_dedupe(rule: &DedupeRule, schema: &Schema) -> String {
     let by = rule
         .by
         .iter()
@@ -85,22 +85,64 @@ fn describe_dedupe(rule: &DedupeRule, schema: &Schema) -> String {
     }
 }
 
-/// A column by the id of its field, or by its place among the computed ones.
+/// What the computed columns of a stream compute, wherever they stand and whatever they are called:
+/// digests, because a column that names others twice would double their texts.
+fn meanings(stream: &Stream) -> Vec<String> {
+    let mut meanings: Vec<String> = Vec::new();
+    for Computed { expression, .. } in &stream.computed {
+        let known = |column: usize| meanings[column].clone();
+        let text = expression.describe(&stream.schema, &known);
+        let digest = xxhash_rust::xxh3::xxh3_128(text.as_bytes());
+        meanings.push(format!("computed {digest:032x}"));
+    }
+    meanings
+}
+
+/// A column by the id of its field, or by what it computes.
 fn column_text(stream: &Stream, column: usize) -> String {
     let fields = &stream.schema.fields;
     match fields.get(column) {
         Some(field) => field.id.to_string(),
-        None => format!("computed {}", column - fields.len()),
+        None => meanings(stream).swap_remove(column - fields.len()),
     }
 }
 
-fn describe_filter(stream: &Stream, filter: Option<usize>, line: &mut impl FnMut(String)) {
+/// What a view computes, whatever it is called.
+pub(super) fn view_meaning(pipeline: &Pipeline, view: &View) -> String {
+    let nameless = View {
+        name: String::new(),
+        ..view.clone()
+    };
+    let of = &pipeline.streams[view.stream];
+    text_of(|line| describe_view(&nameless, of, line))
+}
+
+/// What a board ranks, whatever it is called.
+pub(super) fn board_meaning(pipeline: &Pipeline, board: &Board) -> String {
+    let nameless = Board {
+        name: String::new(),
+        ..board.clone()
+    };
+    let of = &pipeline.streams[board.stream];
+    text_of(|line| describe_board(&nameless, of, line))
+}
+
+fn text_of(describe: impl FnOnce(&mut dyn FnMut(String))) -> String {
+    let mut out = String::new();
+    describe(&mut |text| {
+        out.push_str(&text);
+        out.push('\n');
+    });
+    out
+}
+
+fn describe_filter(stream: &Stream, filter: Option<usize>, line: &mut dyn FnMut(String)) {
     if let Some(filter) = filter {
         line(format!("where {}", column_text(stream, filter)));
     }
 }
 
-fn describe_view(view: &View, of: &Stream, line: &mut impl FnMut(String)) {
+fn describe_view(view: &View, of: &Stream, line: &mut dyn FnMut(String)) {
     let View {
         name,
         stream,
@@ -134,7 +176,7 @@ fn describe_column(column: &Column, of: &Stream) -> String {
     }
 }
 
-fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
+fn describe_board(board: &Board, of: &Stream, line: &mut dyn FnMut(String)) {
     let Board {
         name,
         stream,
@@ -191,42 +233,6 @@ fn describe_board(board: &Board, of: &Stream, line: &mut impl FnMut(String)) {
     }
 }
 
-/// Streams are the log, which is never rewritten: they must agree. Views and boards are rebuilt
-/// from the log and may differ.
-pub(super) fn check(new: &Pipeline, stored: &Pipeline) -> Result<(), Vec<Problem>> {
-    let mut problems = Vec::new();
-    for (index, old) in stored.streams.iter().enumerate() {
-        let place = new
-            .streams
-            .iter()
-            .position(|stream| stream.name == old.name);
-        match place {
-            None => problems.push(problem(
-                format!(
-                    "the store has a stream `{}`, which the file lacks",
-                    old.name
-                ),
-                "keep the stream, or open another data directory",
-            )),
-            Some(place) if place != index => problems.push(problem(
-                format!(
-                    "stream `{}` is number {} in the store and number {} in the file",
-                    old.name,
-                    index + 1,
-                    place + 1
-                ),
-                "keep the order of the streams and add new ones behind them",
-            )),
-            Some(place) => check_stream(&new.streams[place], old, &mut problems),
-        }
-    }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems)
-    }
-}
-
 /// Different scores do not add up over shards.
 pub(super) fn check_shards(pipeline: &Pipeline, shards: usize) -> Result<(), Problem> {
     let dense = |board: &&Board| board.rank == RankStyle::Dense;
@@ -241,113 +247,6 @@ pub(super) fn check_shards(pipeline: &Pipeline, shards: usize) -> Result<(), Pro
         )),
         _ => Ok(()),
     }
-}
-
-fn check_stream(new: &Stream, old: &Stream, problems: &mut Vec<Problem>) {
-    let name = &old.name;
-    if new.schema.id != old.schema.id {
-        problems.push(problem(
-            format!(
-                "the fields of stream `{name}` differ from the store: {}",
-                difference(new, old)
-            ),
-            "the fields of a store cannot change; open another data directory",
-        ));
-        return;
-    }
-    let field = |schema: &Schema, index: usize| schema.fields[index].name.clone();
-    if new.key != old.key {
-        let (stored, given) = (field(&old.schema, old.key), field(&new.schema, new.key));
-        problems.push(problem(
-            format!(
-                "stream `{name}` is keyed by `{stored}` in the store, by `{given}` in the file"
-            ),
-            "the key of a store cannot change; open another data directory",
-        ));
-    }
-    if new.time.field != old.time.field {
-        let stored = field(&old.schema, old.time.field);
-        let given = field(&new.schema, new.time.field);
-        problems.push(problem(
-            format!(
-                "the time of stream `{name}` is `{stored}` in the store, `{given}` in the file"
-            ),
-            "the time field of a store cannot change; open another data directory",
-        ));
-    }
-    if new.time.max_future_ms != old.time.max_future_ms {
-        let stored = duration_text(old.time.max_future_ms);
-        let given = duration_text(new.time.max_future_ms);
-        problems.push(problem(
-            format!(
-                "`max_future` of stream `{name}` is {stored} in the store, {given} in the file; \
-                 replay would judge events anew that were acknowledged"
-            ),
-            "keep the value of the store, or open another data directory",
-        ));
-    }
-    check_dedupe(new, old, problems);
-}
-
-/// Replay tells duplicates apart again, which must not change what was acknowledged.
-fn check_dedupe(new: &Stream, old: &Stream, problems: &mut Vec<Problem>) {
-    let recorded = |stream: &Stream| {
-        let rule = stream.dedupe.as_ref();
-        rule.map(|rule| describe_dedupe(rule, &stream.schema))
-    };
-    if recorded(new) == recorded(old) {
-        return;
-    }
-    let shown = |stream: &Stream| match &stream.dedupe {
-        None => "none".to_owned(),
-        Some(rule) => {
-            let name = |&field: &usize| format!("`{}`", stream.schema.fields[field].name);
-            let by: Vec<String> = rule.by.iter().map(name).collect();
-            let horizon = match rule.mode {
-                DedupeMode::Sequence => String::new(),
-                DedupeMode::Id { horizon_ms } => format!(" for {}", duration_text(horizon_ms)),
-            };
-            format!("{} by {}{horizon}", rule.mode.name(), by.join(", "))
-        }
-    };
-    problems.push(problem(
-        format!(
-            "`dedupe` of stream `{}` is {} in the store, {} in the file; replay would judge \
-             events anew that were acknowledged",
-            old.name,
-            shown(old),
-            shown(new)
-        ),
-        "keep the rule of the store, or open another data directory",
-    ));
-}
-
-fn difference(new: &Stream, old: &Stream) -> String {
-    let shown = |field: &Field| {
-        let optional = if field.optional { ", optional" } else { "" };
-        format!(
-            "`{}` (id {}, {}{optional})",
-            field.name, field.id, field.kind
-        )
-    };
-    let missing = |from: &Schema, other: &Schema| {
-        let key = |field: &Field| (field.id, field.name.clone(), field.kind, field.optional);
-        let known: Vec<_> = other.fields.iter().map(key).collect();
-        let only: Vec<String> = from
-            .fields
-            .iter()
-            .filter(|field| !known.contains(&key(field)))
-            .map(shown)
-            .collect();
-        if only.is_empty() {
-            "nothing".to_owned()
-        } else {
-            only.join(", ")
-        }
-    };
-    let stored = missing(&old.schema, &new.schema);
-    let given = missing(&new.schema, &old.schema);
-    format!("only the store has {stored}, only the file has {given}")
 }
 
 fn problem(message: String, hint: &str) -> Problem {

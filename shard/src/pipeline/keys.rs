@@ -5,22 +5,30 @@ pub const FILE: [&str; 6] = ["ringmill", "engine", "stream", "view", "board", "t
 /// In `[engine]`.
 pub const ENGINE: [&str; 3] = ["cores", "memory", "data"];
 /// In `[stream.NAME]`.
-pub const STREAM: [&str; 6] = ["key", "time", "durability", "dedupe", "fields", "computed"];
+pub const STREAM: [&str; 7] = [
+    "key",
+    "time",
+    "durability",
+    "dedupe",
+    "fields",
+    "computed",
+    "was",
+];
 /// In `[stream.NAME.time]`.
 pub const TIME: [&str; 4] = ["field", "disorder", "max_future", "idle"];
 /// In `[stream.NAME.dedupe]`.
 pub const DEDUPE: [&str; 5] = ["by", "mode", "horizon", "scope", "memory"];
 /// In each field of `[stream.NAME.fields]`.
-pub const FIELD: [&str; 3] = ["id", "type", "optional"];
+pub const FIELD: [&str; 4] = ["id", "type", "optional", "was"];
 /// In `[view.NAME]`.
-pub const VIEW: [&str; 5] = ["from", "where", "group", "window", "columns"];
+pub const VIEW: [&str; 6] = ["from", "where", "group", "window", "columns", "was"];
 /// In `[view.NAME.window]`.
 pub const WINDOW: [&str; 9] = [
     "kind", "size", "hop", "step", "unit", "zone", "late", "keep", "after",
 ];
 /// In `[board.NAME]`.
-pub const BOARD: [&str; 10] = [
-    "from", "where", "member", "score", "ties", "rank", "season", "split", "splits", "with",
+pub const BOARD: [&str; 11] = [
+    "from", "where", "member", "score", "ties", "rank", "season", "split", "splits", "with", "was",
 ];
 /// Parameters of the routes of a board, beside the fields that it is split by.
 pub const BOARD_PARAMETERS: [&str; 4] = ["n", "offset", "season", "numbers"];

@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::{BOARDS_MAX, NAME_BYTES_MAX, STREAMS_MAX, VIEWS_MAX};
+use crate::pipeline::declared;
 use crate::pipeline::dedupe::warn_of_short_horizons;
 use crate::pipeline::problem::{Problem, Report};
 use crate::pipeline::section::{Section, as_table};
@@ -51,6 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Checked, Vec<Problem>> {
         })
         .collect();
     let tests = test::read_tests(&mut report, &root);
+    let declarations = declared::read(&mut report, &root);
     if !report.is_empty() {
         return Err(report.finish());
     }
@@ -74,6 +76,7 @@ pub(super) fn parse(text: &str) -> Result<Checked, Vec<Problem>> {
         pipeline,
         tests,
         warnings: report.into_warnings(),
+        declarations,
     })
 }
 
@@ -184,7 +187,7 @@ fn named<'d, 'i>(
     found
 }
 
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name

@@ -107,7 +107,7 @@ impl<'t> Report<'t> {
         self.place(offset).0
     }
 
-    fn place(&self, offset: usize) -> (usize, usize) {
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         // Bytes that continue a character (10xxxxxx) are no column of their own.

@@ -126,6 +126,7 @@ impl StreamDraft {
             durability: self.durability?,
             dedupe: self.dedupe,
             schema: self.schema?,
+            former: Vec::new(),
             computed: self
                 .computed
                 .into_iter()

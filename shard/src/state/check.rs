@@ -1,5 +1,6 @@
 //! The first pass over a batch: which rows count.
 
+use super::former::AsItCame;
 use super::{Outcome, ShardState, Source};
 use crate::board::Origin;
 use crate::entry::EventBatch;
@@ -9,11 +10,13 @@ use crate::reject::{Reject, RejectReason};
 use std::sync::Arc;
 
 impl ShardState {
-    /// First pass: which rows obey the rules of their stream, and their event times.
+    /// First pass: which rows obey the rules of their stream, and their event times. Rows that were
+    /// widened are judged as they `came`.
     pub(super) fn check_rows(
         &mut self,
         source: Source,
         batch: &EventBatch<'_>,
+        came: Option<&EventBatch<'_>>,
         origin: Origin,
         outcome: &mut Outcome,
     ) {
@@ -25,6 +28,7 @@ impl ShardState {
             batch.rows.len() == batch.count as usize * row_bytes,
             "invariant: a batch holds rows of its stream"
         );
+        let came = came.map(|came| AsItCame::of(stream, came));
         let future_limit_ms = self.streams[index].clock.future_limit_ms(batch.stamp_ns);
         self.scratch.picks.clear();
         self.scratch.times_ms.clear();
@@ -33,7 +37,11 @@ impl ShardState {
                 continue;
             }
             let time_ms = stream.schema.time_ms(row, stream.time.field);
-            let verdict = stream.schema.validate(row).and_then(|()| {
+            let valid = match &came {
+                None => stream.schema.validate(row),
+                Some(came) => came.validate(row_index),
+            };
+            let verdict = valid.and_then(|()| {
                 if time_ms > future_limit_ms {
                     let field = stream.time.field as u8;
                     return Err(Reject::of_field(RejectReason::FutureTime, field));

@@ -115,7 +115,13 @@ impl ShardState {
         let (Some(rule), Some(dedupe)) = (&stream.dedupe, &self.streams[index].dedupe) else {
             return true;
         };
-        let rows = (0..batch.count as usize).map(|row| batch.row(row));
+        let mut widened = Vec::new();
+        let mut rows = batch.rows;
+        if let Some(former) = stream.former(batch.schema_id) {
+            former.widening.widen(rows, &mut widened);
+            rows = &widened;
+        }
+        let rows = rows.chunks_exact(stream.schema.row_len());
         dedupe.has_room(stream, rule, rows, self.moment(batch.stamp_ns))
     }
 

@@ -44,6 +44,7 @@ fn setting(kind: WindowKind) -> (View, Stream) {
         dedupe: None,
         schema: Schema::new(fields.map(field).to_vec()).unwrap(),
         computed: vec![],
+        former: vec![],
     };
     (view, stream)
 }

@@ -22,6 +22,8 @@ pub mod publish_offset {
 pub struct Publish<'a> {
     /// Index of the stream.
     pub stream: u16,
+    /// Schema of the rows.
+    pub schema_id: u32,
     /// Sequence of the first row; the others follow without a gap.
     pub first_sequence: u64,
     /// Number of rows, at least 1.
@@ -72,10 +74,17 @@ impl<'a> Publish<'a> {
         }
         Ok(Publish {
             stream,
+            schema_id,
             first_sequence: sequence,
             count,
             rows,
         })
+    }
+
+    /// The schema that the rows of a Publish frame were written with, before anything is checked.
+    pub fn schema_of(frame: &Frame<'a>) -> Option<u32> {
+        let id = frame.payload.first_chunk()?;
+        Some(u32::from_le_bytes(*id))
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn stream(
         durability: Durability::Commit,
         dedupe: None,
         schema,
+        former: Vec::new(),
         computed: Vec::new(),
     }
 }

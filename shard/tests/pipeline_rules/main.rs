@@ -11,4 +11,5 @@ mod file;
 mod stream;
 mod test;
 mod view;
+mod was;
 mod window;

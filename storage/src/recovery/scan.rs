@@ -271,7 +271,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads block 0 of the next segment; on `Whole` it is the current one.
-    fn enter_segment<D: Disk>(&mut self, disk: &mut D) -> Result<Next, StorageError> {
+    pub(super) fn enter_segment<D: Disk>(&mut self, disk: &mut D) -> Result<Next, StorageError> {
         let segment_sequence = self.next_segment();
         if !self.listed.contains(&segment_sequence) {
             return Ok(Next::Zero);
@@ -364,7 +364,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn walk_frame<D: Disk>(
+    pub(super) fn walk_frame<D: Disk>(
         &mut self,
         disk: &mut D,
         replay: Replay<'_>,
@@ -456,7 +456,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn corrupt(&self, next: Next, evidence: super::Evidence) -> StorageError {
+    pub(super) fn corrupt(&self, next: Next, evidence: super::Evidence) -> StorageError {
         let (path, offset) = self.place();
         StorageError::Corrupt {
             path,

@@ -1,0 +1,90 @@
+//! Asking a running server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::Report;
+
+/// A plan takes no longer.
+const PLAN_WAIT: Duration = Duration::from_secs(30);
+/// An apply computes state from the log: as long as it takes, within a day.
+const APPLY_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a server gave no answer, or none that helps.
+#[derive(Debug, Error)]
+pub(super) enum RemoteError {
+    /// Nobody answers.
+    #[error(
+        "no server answers at {address}: {source}; give its address with --http, or a stopped \
+         store with --data"
+    )]
+    Unreachable {
+        address: SocketAddr,
+        source: Box<ureq::Error>,
+    },
+    /// The server says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer is none of this version.
+    #[error(
+        "the server at {address} answers something else: {what}; is it a ringmill server of \
+             this version?"
+    )]
+    Strange { address: SocketAddr, what: String },
+}
+
+/// What the server would make of a file.
+pub(super) fn plan(address: SocketAddr, text: &str, keys: u64) -> Result<Report, RemoteError> {
+    let body = post(
+        address,
+        &format!("/v1/pipeline/plan?keys={keys}"),
+        text,
+        PLAN_WAIT,
+    )?;
+    serde_json::from_value(body).map_err(|error| RemoteError::Strange {
+        address,
+        what: error.to_string(),
+    })
+}
+
+/// Applies a file; returns what came of it, in words.
+pub(super) fn apply(address: SocketAddr, text: &str) -> Result<String, RemoteError> {
+    let body = post(address, "/v1/pipeline/apply", text, APPLY_WAIT)?;
+    match body["applied"].as_str() {
+        Some(done) => Ok(done.to_owned()),
+        None => Err(RemoteError::Strange {
+            address,
+            what: body.to_string(),
+        }),
+    }
+}
+
+fn post(address: SocketAddr, path: &str, text: &str, wait: Duration) -> Result<Value, RemoteError> {
+    let unreachable = |source| RemoteError::Unreachable {
+        address,
+        source: Box::new(source),
+    };
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(wait))
+        .http_status_as_error(false)
+        .build();
+    let agent = ureq::Agent::new_with_config(config);
+    let request = agent
+        .post(format!("http://{address}{path}"))
+        .header("content-type", "application/toml");
+    let mut response = request.send(text).map_err(unreachable)?;
+    let status = response.status();
+    let body = response.body_mut().read_to_string().map_err(unreachable)?;
+    let strange = |what| RemoteError::Strange { address, what };
+    let body: Value = serde_json::from_str(&body).map_err(|error| strange(error.to_string()))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    match body["detail"].as_str() {
+        Some(detail) => Err(RemoteError::Refused(detail.to_owned())),
+        None => Err(strange(format!("status {status}"))),
+    }
+}
