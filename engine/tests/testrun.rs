@@ -25,7 +25,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn the_examples_pass_on_any_number_of_shards() {
-    for example in ["treasure_hunt.toml", "flights.toml"] {
+    for example in ["treasure_hunt.toml", "flights.toml", "visits.toml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../docs/examples")
             .join(example);

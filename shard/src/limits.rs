@@ -24,6 +24,10 @@ pub const GROUP_FIELDS_MAX: usize = 16;
 pub const WINDOWS_MAX: i64 = 1_000_000;
 /// Most panes that a window is merged from when it is read.
 pub const WINDOW_PANES_MAX: i64 = 4_096;
+/// Most sessions of a group that are open or readable at one moment.
+pub const SESSIONS_MAX: i64 = 100_000;
+/// Most events of a group of `last` windows.
+pub const LAST_EVENTS_MAX: u32 = 1_000;
 /// Late and rejected events that are kept, each per view and stream of a shard.
 pub const SIDE_EVENTS_MAX: usize = 256;
 /// Most boards of a pipeline.

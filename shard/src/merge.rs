@@ -143,7 +143,7 @@ pub fn merge_windows(
             more = true;
             break;
         }
-        let is_closed = row.end_ms.saturating_add(view.window.late_ms) <= watermark_ms;
+        let is_closed = view.window.is_closed(row.end_ms, watermark_ms);
         let revision = shares.iter().map(|share| share.revision).sum();
         rows.push(FinishedRow {
             start_ms: row.start_ms,

@@ -12,9 +12,11 @@ pub mod boards;
 mod datum;
 pub mod expected;
 pub mod expression;
+mod last;
 pub mod operations;
 pub mod repeats;
 pub mod rows;
+mod sessions;
 pub mod windows;
 pub mod worth;
 

@@ -139,7 +139,8 @@ impl ShardState {
         );
         let board = |index| BoardState::new(&pipeline, index, place.shard, place.shards);
         let boards: Vec<_> = (0..pipeline.boards.len()).map(board).collect();
-        let view = |view: &View| ViewState::new(view, &pipeline.streams[view.stream]);
+        let own_log = place.log_stream;
+        let view = |view: &View| ViewState::new(view, &pipeline.streams[view.stream], own_log);
         let views: Vec<_> = pipeline.views.iter().map(view).collect();
         let stream = |(index, stream): (usize, &Stream)| {
             let of_stream = |key: bool| {

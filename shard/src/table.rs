@@ -5,8 +5,8 @@
 //! whole table. Bits 40..52 choose the group and with it the shard, so all keys of one shard may
 //! share them: neither the directory nor the slots use them.
 //!
-//! Ids are given in order of first sight and never reused, so that boards can keep their records
-//! in plain arrays beside the table.
+//! Ids are given in order of first sight, so that whoever looks keys up can keep records in plain
+//! arrays beside the table. The id of a key that is removed goes to the next new key.
 
 pub(crate) mod arena;
 pub(crate) mod chunks;
@@ -42,6 +42,8 @@ pub struct KeyTable {
     hash_is_key: bool,
     /// Entries moved by splits and doublings so far.
     moved: u64,
+    /// Ids of removed keys.
+    free: Vec<u32>,
     scratch: Vec<Slot>,
 }
 
@@ -87,11 +89,12 @@ impl KeyTable {
             depth: 0,
             hash_is_key,
             moved: 0,
+            free: Vec::new(),
             scratch: Vec::new(),
         }
     }
 
-    /// Keys in the table; ids are `0..len`.
+    /// Ids that were given out, `0..len`: the keys of the table and those removed since.
     pub const fn len(&self) -> usize {
         self.arena.len()
     }
@@ -151,6 +154,16 @@ impl KeyTable {
         }
     }
 
+    /// Removes the key that has `id`, which is given to a later key.
+    ///
+    /// # Panics
+    /// If `id` was not given out by this table.
+    pub fn remove(&mut self, hash: u64, id: u32) {
+        let segment = self.segment_of(hash);
+        self.segments[segment].remove(hash, id);
+        self.free.push(id);
+    }
+
     /// Looks up or adds `keys(0..hashes.len())`, ids to `out` (cleared first).
     ///
     /// The line that a lookup starts at follows from the hash alone, so it is asked for a few
@@ -196,6 +209,7 @@ impl KeyTable {
     /// Forgets all keys, keeping the memory of a small table.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
+        self.free.clear();
         self.segments.truncate(1);
         if self.segments[0].slots() > SEGMENT_SLOTS {
             self.segments[0] = Segment::new(SEGMENT_SLOTS_MIN, 0);
@@ -209,12 +223,21 @@ impl KeyTable {
 
     #[cold]
     fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let id = u32::try_from(self.arena.len()).unwrap_or(NO_ID);
-        assert!(id < NO_ID, "a table holds fewer than 2^32 - 1 keys");
         while self.segments[self.segment_of(hash)].is_full() {
             self.make_room(hash);
         }
-        self.arena.push(key);
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.arena.replace(id, key);
+                id
+            }
+            None => {
+                let id = u32::try_from(self.arena.len()).unwrap_or(NO_ID);
+                assert!(id < NO_ID, "a table holds fewer than 2^32 - 1 keys");
+                self.arena.push(key);
+                id
+            }
+        };
         let segment = self.segment_of(hash);
         self.segments[segment].insert(hash, id);
         id

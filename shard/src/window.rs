@@ -1,5 +1,8 @@
 //! One view on one shard: windows, groups in them, partials of each column.
 //!
+//! Here are windows whose bounds are known before any event; those that events make are in
+//! [`session`] and [`last`], and [`view`] tells them apart.
+//!
 //! Windows are half-open, `[start, end)`, and found by Euclidean division, so times before the
 //! epoch are no special case. They are made of panes ([`grid`]): an event goes into exactly one
 //! pane, however many windows it is in, and panes are merged when a window is read.
@@ -13,27 +16,34 @@
 pub mod calendar;
 pub mod grid;
 mod group;
+mod last;
 mod late;
+mod page;
 mod pane;
 mod read;
+mod runs;
+mod session;
+mod times;
+mod view;
 
 use crate::aggregate::{CellStore, ColumnPlan};
 use crate::board::Origin;
 use crate::expression::{ErrorReason, Evaluated};
-use crate::gate::Gate;
 use crate::pipeline::{After, Stream, View};
 use crate::schema::Schema;
 use crate::table::arena::same_bytes;
 use crate::watermark::ClockMove;
 use grid::{Grid, Span};
 use group::{GroupPlan, group_hash};
-use late::{LateLog, pair};
+use late::{LateLog, Missed};
 use pane::PaneKey;
 use std::collections::VecDeque;
 
 pub use group::group_values;
 pub use late::{LateEvent, LateReason};
+pub(crate) use page::Ask;
 pub(crate) use pane::Pane;
+pub(crate) use view::{ViewState, Windows};
 
 /// Group rows of events that are in no window.
 const NO_GROUP: u32 = u32::MAX;
@@ -122,9 +132,9 @@ impl Entrance {
     }
 }
 
-/// State of one view.
+/// Windows of one view that are made of panes.
 #[derive(Debug, Clone)]
-pub(crate) struct ViewState {
+pub(crate) struct Panes {
     grid: Grid,
     late_ms: i64,
     keep_ms: i64,
@@ -138,21 +148,16 @@ pub(crate) struct ViewState {
     watermark_ms: i64,
     late: LateLog,
     amended: u64,
-    gate: Gate,
     /// The pane that was looked up last, where that is dear.
     span: Span,
     picks: Vec<(u32, u32)>,
     key: Vec<u8>,
 }
 
-impl ViewState {
+impl Panes {
     pub(crate) fn new(view: &View, stream: &Stream) -> Self {
-        let column = |column: &crate::pipeline::Column| ColumnPlan::new(stream, column.aggregate);
-        let columns: Vec<_> = view.columns.iter().map(column).collect();
-        let read = view.columns.iter();
-        let read = read.filter_map(|column| column.aggregate.field());
+        let columns = column_plans(view, stream);
         Self {
-            gate: Gate::new(stream, view.filter, &view.group, read),
             grid: Grid::new(&view.window.kind),
             late_ms: view.window.late_ms,
             keep_ms: view.window.keep_ms.max(view.window.late_ms),
@@ -173,23 +178,11 @@ impl ViewState {
 
     /// Puts the accepted rows of a batch into their windows.
     pub(crate) fn apply(&mut self, schema: &Schema, batch: &Accepted<'_>) {
-        if self.gate.is_open() {
-            self.apply_passed(schema, batch);
-        } else {
-            let mut gate = std::mem::take(&mut self.gate);
-            self.apply_passed(schema, &gate.pass(batch));
-            self.gate = gate;
+        self.find_groups(schema, batch);
+        for (index, column) in self.columns.iter().enumerate() {
+            column.accumulate(index, schema, batch, &self.picks, &mut self.store);
         }
         self.free(2 * batch.picks.len());
-    }
-
-    fn apply_passed(&mut self, schema: &Schema, batch: &Accepted<'_>) {
-        self.find_groups(schema, batch);
-        let picks = std::mem::take(&mut self.picks);
-        for (index, column) in self.columns.iter().enumerate() {
-            column.accumulate(index, schema, batch, &picks, &mut self.store);
-        }
-        self.picks = picks;
     }
 
     /// First pass: which group row each event belongs to. Events of one batch mostly share a
@@ -324,28 +317,14 @@ impl ViewState {
             let stopped = grid.ended(span, windows, by_ms.saturating_sub(takes_ms));
             stopped.min(entrance.missed)
         };
-        let by_clock = stopped(batch.clock_move.to_ms) - stopped(batch.clock_move.from_ms);
-        self.late.counts[LateReason::AfterIdle.index()] += u64::from(by_clock);
-        self.late.counts[plain.index()] += u64::from(entrance.missed - by_clock);
         let last = windows.first + i64::from(entrance.missed) - 1;
-        let event = LateEvent {
-            stamp_ns: batch.origin.stamp_ns,
-            log_stream: batch.origin.log_stream,
-            lsn: batch.origin.lsn,
-            index,
-            reason: if by_clock > 0 {
-                LateReason::AfterIdle
-            } else {
-                plain
-            },
+        let missed = Missed {
             windows: entrance.missed,
-            first_ms: pair(grid.window(windows.first, span)),
-            last_ms: pair(grid.window(last, span)),
-            row: Vec::new(),
+            by_clock: stopped(batch.clock_move.to_ms) - stopped(batch.clock_move.from_ms),
+            first: grid.window(windows.first, span),
+            last: grid.window(last, span),
         };
-        let at = index as usize * schema.row_len();
-        self.late
-            .keep(event, &batch.rows[at..at + schema.row_len()]);
+        self.late.note(schema, batch, index, &missed, plain);
     }
 
     /// Windows that end here or before are no longer kept at this watermark.
@@ -390,6 +369,12 @@ impl ViewState {
             .back()
             .is_some_and(|pane| pane.last_end_ms > closed_by)
     }
+}
+
+fn column_plans(view: &View, stream: &Stream) -> Vec<ColumnPlan> {
+    let columns = view.columns.iter();
+    let plans = columns.map(|column| ColumnPlan::new(stream, column.aggregate));
+    plans.collect()
 }
 
 #[cfg(test)]

@@ -112,6 +112,21 @@ fn flights() {
 }
 
 #[test]
+fn visits() {
+    let pipeline = load("visits");
+    let window = |name| &pipeline.views[pipeline.view(name).unwrap()].window;
+    let (gap_ms, late_ms) = (1_800_000, 60_000);
+    let visits = Window {
+        kind: WindowKind::Session { gap_ms },
+        late_ms,
+        keep_ms: 86_400_000,
+        after: After::Amend,
+    };
+    assert_eq!(*window("visits"), visits);
+    assert_eq!(window("purchases").kind, WindowKind::Last { count: 10 });
+}
+
+#[test]
 fn digests_are_pinned_and_ignore_the_engine_section() {
     let hunt = load("treasure_hunt");
     assert_eq!(hunt.digest(), HUNT_DIGEST, "{:#034x}", hunt.digest());
@@ -150,7 +165,7 @@ fn calendar(unit: CalendarUnit, zone: &str) -> WindowKind {
 
 #[test]
 fn digests_cover_every_setting() {
-    let changes: [fn(&mut Pipeline); 35] = [
+    let changes: [fn(&mut Pipeline); 39] = [
         |p| p.streams[0].name = "other".into(),
         |p| p.streams[0].key = 2,
         |p| p.streams[0].time.field = 2,
@@ -170,6 +185,10 @@ fn digests_cover_every_setting() {
         |p| p.views[0].window.kind = calendar(CalendarUnit::Day, "UTC"),
         |p| p.views[0].window.kind = calendar(CalendarUnit::Week, "UTC"),
         |p| p.views[0].window.kind = calendar(CalendarUnit::Day, "Europe/Berlin"),
+        |p| p.views[0].window.kind = WindowKind::Session { gap_ms: 1 },
+        |p| p.views[0].window.kind = WindowKind::Session { gap_ms: 2 },
+        |p| p.views[0].window.kind = WindowKind::Last { count: 1 },
+        |p| p.views[0].window.kind = WindowKind::Last { count: 2 },
         |p| p.views[0].window.late_ms = 1,
         |p| p.views[0].window.keep_ms = 1,
         |p| p.views[0].window.after = After::Amend,

@@ -266,6 +266,8 @@ fn limits_are_those_of_the_code() {
         format!("At most\n{}; what no view", limits::COMPUTED_MAX),
         format!("1 to {} of them", limits::COLUMNS_MAX),
         format!("At most {} windows", limits::WINDOWS_MAX),
+        format!("A group has at most {} sessions", limits::SESSIONS_MAX),
+        format!("how many events, 1 to {}", limits::LAST_EVENTS_MAX),
         format!("up to k values, 1 to {}", limits::TOP_VALUES_MAX),
         format!("at most\n{} of them", limits::WINDOW_PANES_MAX),
         format!("n from 1 to {}", limits::TEXT_BYTES_MAX),

@@ -422,3 +422,55 @@ fn forecast_grows_with_keys_and_states_its_assumptions() {
     assert!(parse(&by_key).forecast(1_000_000).total_bytes > 100 * large.total_bytes);
     assert_eq!(parse(&by_key).forecast(u64::MAX).total_bytes, u64::MAX);
 }
+
+#[test]
+fn forecast_of_windows_that_events_make() {
+    let text = include_str!("../../docs/examples/treasure_hunt.toml");
+    let window = "window = { kind = \"tumbling\", size = \"10s\", late = \"0s\", keep = \"1h\" }";
+    assert!(text.contains(window));
+    let with = |kind: &str| {
+        let text = text.replace("group = [\"region\"]", "group = [\"player\"]");
+        let text = text.replace(window, &format!("window = {{ {kind}, keep = \"1h\" }}"));
+        parse(&text).forecast(1_000)
+    };
+    for (kind, items, lines) in [
+        (
+            "kind = \"session\", gap = \"30s\"",
+            10_000,
+            [
+                "groups of view by_region",
+                "sessions of view by_region, 10 per group",
+                "  - 10 sessions of each group of view by_region from `keep` to the newest event",
+            ],
+        ),
+        (
+            // No more have room.
+            "kind = \"session\", gap = \"30m\"",
+            4_000,
+            [
+                "groups of view by_region",
+                "sessions of view by_region, 4 per group",
+                "  - 4 sessions of each group of view by_region from `keep` to the newest event",
+            ],
+        ),
+        (
+            "kind = \"last\", count = 100",
+            100_000,
+            [
+                "groups of view by_region",
+                "last events of view by_region, 100 per group",
+                "  - 100 events of each group of view by_region within `keep`",
+            ],
+        ),
+    ] {
+        let forecast = with(kind);
+        let shown = forecast.to_string();
+        for line in lines {
+            assert!(shown.contains(line), "`{line}` in\n{shown}");
+        }
+        assert!(
+            forecast.lines.iter().any(|line| line.items == items),
+            "{shown}"
+        );
+    }
+}

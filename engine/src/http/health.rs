@@ -186,6 +186,8 @@ fn describe_window(window: &Window) -> Value {
             "zone": zone,
             "zone_rules": zone_rules_version(),
         }),
+        WindowKind::Session { gap_ms } => json!({ "gap_ms": gap_ms }),
+        WindowKind::Last { count } => json!({ "count": count }),
     };
     shown["kind"] = window.kind.name().into();
     shown["late_ms"] = window.late_ms.into();

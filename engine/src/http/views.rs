@@ -131,8 +131,12 @@ fn take_state(params: &mut Params) -> Result<Option<RowState>, Problem> {
 }
 
 /// Begins behind all windows that are closed already: there may be very many of them. Watermarks
-/// only grow, so none of these is early when the rows are read.
+/// only grow, so none of these is early when the rows are read. Windows that events make may have
+/// begun at any time.
 async fn skip_closed(app: &App, view: &View, ask: &mut Ask<'_>) -> Result<(), Problem> {
+    let Some(longest_ms) = view.window.kind.longest_ms() else {
+        return Ok(());
+    };
     let stats = ask_stats(app).await?;
     let of_shard = stats.replies.iter();
     let least = of_shard
@@ -141,7 +145,7 @@ async fn skip_closed(app: &App, view: &View, ask: &mut Ask<'_>) -> Result<(), Pr
     if let Some(watermark_ms) = least
         && stats.missing.is_empty()
     {
-        let behind_ms = view.window.late_ms + view.window.kind.longest_ms();
+        let behind_ms = view.window.late_ms + longest_ms;
         ask.from_ms = ask.from_ms.max(watermark_ms.saturating_sub(behind_ms));
     }
     Ok(())

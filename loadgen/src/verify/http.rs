@@ -66,9 +66,9 @@ pub(super) struct WindowInfo {
 }
 
 impl WindowInfo {
-    /// Whether an event may be in more than one window.
-    pub(super) fn may_overlap(&self) -> bool {
-        !matches!(self.kind.as_str(), "tumbling" | "calendar")
+    /// Whether each event is in one window, unless it is late or the window is gone.
+    pub(super) fn has_each_once(&self) -> bool {
+        matches!(self.kind.as_str(), "tumbling" | "calendar" | "session")
     }
 }
 

@@ -122,9 +122,9 @@ impl Model {
                     .push(format!("view {}: it has no count() column", view.view));
                 continue;
             };
-            if view.window.may_overlap() {
+            if !view.window.has_each_once() {
                 findings.skipped.push(format!(
-                    "view {}: an event is in several windows",
+                    "view {}: not every event is in one window of its own",
                     view.view
                 ));
                 continue;

@@ -1,10 +1,11 @@
-//! What a view shows: every event against every window that it lies in.
+//! What a view shows: every event against every window that it lies in. Windows that events make
+//! are in [`super::sessions`] and [`super::last`].
 
 use super::expected::{Expected, expect};
 use super::windows::windows_of;
 use super::{Errors, Full, Oracle, Recorded, Row};
 use crate::merge::RowState;
-use crate::pipeline::{After, View};
+use crate::pipeline::{After, View, WindowKind};
 use crate::rank::Tie;
 use crate::window::LateReason;
 use std::collections::BTreeMap;
@@ -47,10 +48,39 @@ impl ViewTruth {
     pub fn late_total(&self) -> u64 {
         self.late.iter().sum()
     }
+
+    /// Notes that an event missed windows, each for a reason.
+    pub(super) fn miss(&mut self, event: &Recorded, missed: Vec<(LateReason, (i64, i64))>) {
+        let reasons: Vec<LateReason> = missed.iter().map(|(reason, _)| *reason).collect();
+        for reason in &reasons {
+            self.late[reason.index()] += 1;
+        }
+        let Some(&first) = reasons.first() else {
+            return;
+        };
+        let after_idle = reasons.contains(&LateReason::AfterIdle);
+        self.missed.push(Missed {
+            tie: event.tie,
+            lsn: event.lsn,
+            reason: if after_idle {
+                LateReason::AfterIdle
+            } else {
+                first
+            },
+            windows: missed.into_iter().map(|(_, window)| window).collect(),
+            row: event.event.row.clone(),
+        });
+    }
+}
+
+/// The labels of an event's group.
+pub(super) fn labels(view: &View, full: &Full<'_>) -> Vec<String> {
+    let group = view.group.iter();
+    group.map(|&field| full.value(field).label()).collect()
 }
 
 impl Oracle<'_> {
-    /// Every event against every window that it lies in.
+    /// What a view shows.
     pub fn view(&self, view: &View) -> ViewTruth {
         let arguments = view.columns.iter();
         let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
@@ -59,10 +89,20 @@ impl Oracle<'_> {
             errors,
             ..ViewTruth::default()
         };
+        match view.window.kind {
+            WindowKind::Session { gap_ms } => self.sessions(view, gap_ms, events, &mut truth),
+            WindowKind::Last { count } => self.last(view, count, events, &mut truth),
+            _ => self.known_windows(view, events, &mut truth),
+        }
+        truth
+    }
+
+    /// Every event against every window that it lies in.
+    fn known_windows(&self, view: &View, events: Vec<Full<'_>>, truth: &mut ViewTruth) {
         let mut windows: BTreeMap<GroupInWindow, Vec<(Full<'_>, bool)>> = BTreeMap::new();
         for full in events {
             let event = full.recorded;
-            let labels: Vec<String> = view.group.iter().map(|&f| full.value(f).label()).collect();
+            let labels = labels(view, &full);
             let mut missed = Vec::new();
             for (start_ms, end_ms) in windows_of(&view.window.kind, event.time_ms(self.pipeline)) {
                 match fate(view, end_ms, event) {
@@ -72,36 +112,18 @@ impl Oracle<'_> {
                         let of_group = windows.entry((start_ms, end_ms, labels.clone()));
                         of_group.or_default().push((full, amends));
                     }
-                    Fate::Missed(reason) => {
-                        truth.late[reason.index()] += 1;
-                        missed.push((reason, (start_ms, end_ms)));
-                    }
+                    Fate::Missed(reason) => missed.push((reason, (start_ms, end_ms))),
                 }
             }
-            let reasons: Vec<LateReason> = missed.iter().map(|(reason, _)| *reason).collect();
-            if let Some(&first) = reasons.first() {
-                let after_idle = reasons.contains(&LateReason::AfterIdle);
-                truth.missed.push(Missed {
-                    tie: event.tie,
-                    lsn: event.lsn,
-                    reason: if after_idle {
-                        LateReason::AfterIdle
-                    } else {
-                        first
-                    },
-                    windows: missed.into_iter().map(|(_, window)| window).collect(),
-                    row: event.event.row.clone(),
-                });
-            }
+            truth.miss(event, missed);
         }
         for ((start_ms, end_ms, _), events) in windows {
             truth.rows.extend(self.row(view, start_ms, end_ms, &events));
         }
-        truth
     }
 
     /// The row of a group in a window, unless the window is no longer kept.
-    fn row(
+    pub(super) fn row(
         &self,
         view: &View,
         start_ms: i64,
@@ -137,22 +159,25 @@ impl Oracle<'_> {
 
 /// What becomes of an event in one of the windows that it lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     InTime,
     Amends,
     Missed(LateReason),
 }
 
-fn is_closed(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
+pub(super) fn is_closed(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
+    if let WindowKind::Last { .. } = view.window.kind {
+        return false;
+    }
     watermark_ms != i64::MIN && end_ms + view.window.late_ms <= watermark_ms
 }
 
-fn is_dropped(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
+pub(super) fn is_dropped(view: &View, end_ms: i64, watermark_ms: i64) -> bool {
     let keep_ms = view.window.keep_ms.max(view.window.late_ms);
     watermark_ms != i64::MIN && watermark_ms - end_ms > keep_ms
 }
 
-fn fate(view: &View, end_ms: i64, event: &Recorded) -> Fate {
+pub(super) fn fate(view: &View, end_ms: i64, event: &Recorded) -> Fate {
     if !is_closed(view, end_ms, event.watermark_ms) {
         return Fate::InTime;
     }

@@ -61,6 +61,9 @@ pub fn windows_of(kind: &WindowKind, time_ms: i64) -> Vec<(i64, i64)> {
             });
             take(start_ms, end_ms);
         }
+        WindowKind::Session { .. } | WindowKind::Last { .. } => {
+            unreachable!("a time alone has none of these")
+        }
     }
     found.sort_by_key(|(_, end_ms)| *end_ms);
     found

@@ -11,7 +11,9 @@ use std::fmt;
 use crate::aggregate::ColumnPlan;
 use crate::dedupe::fields::entry_bytes;
 use crate::limits::{SHARDS_MAX, SIDE_EVENTS_MAX};
-use crate::pipeline::{Board, Column, DedupeMode, Pipeline, Stream, View, duration_text};
+use crate::pipeline::{
+    Board, Column, DedupeMode, Pipeline, Stream, View, WindowKind, duration_text,
+};
 use board::board_lines;
 
 /// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
@@ -24,6 +26,12 @@ const GROUP_BYTES: u64 = 4;
 const WINDOW_BYTES: u64 = 512;
 /// A group key names its fields by length and bytes.
 const GROUP_FIELD_BYTES: u64 = 2;
+/// What a group of sessions or last events has beside its name: its run, the time that it is due.
+const RUN_BYTES: u64 = 60;
+/// What a session has beside its cells: its place in the run of its group, and among all starts.
+const PART_BYTES: u64 = 56;
+/// Sessions of a group that are assumed to be open or kept, where so many have room.
+const SESSIONS_ASSUMED: u64 = 10;
 /// A late or rejected event beside its row: position, reason, bounds of windows.
 const SIDE_EVENT_BYTES: u64 = 112;
 /// A producer: name hash, epoch, sequence, counters.
@@ -180,41 +188,103 @@ fn view_lines(pipeline: &Pipeline, view: &View, keys: u64) -> Vec<ForecastLine> 
     } else {
         keys.min(GROUPS_ASSUMED)
     };
-    // A pane goes when the last window over it does. One is open at the newest event, and the
-    // oldest one is only partly in reach.
-    let window = &view.window;
-    let pane_ms = window.kind.pane_ms();
-    let over_ms = window.kind.lengths_ms().0 - pane_ms;
-    let reach_ms = over_ms + window.keep_ms.max(window.late_ms) + stream.time.disorder_ms;
-    let panes = (reach_ms / pane_ms) as u64 + 2;
-    let what = if over_ms > 0 { "panes" } else { "windows" };
+    let parts = Parts::of(view, stream);
+    let (each, name) = (parts.each, &view.name);
     let cells_bytes = CELL_BYTES * view.columns.len() as u64;
-    let mut lines = vec![
-        ForecastLine {
-            name: format!("{what} of view {}", view.name),
-            items: panes,
-            item_bytes: WINDOW_BYTES,
-        },
-        ForecastLine {
-            name: format!("groups of view {} in {panes} {what}", view.name),
-            items: groups.saturating_mul(panes),
-            item_bytes: TABLE_SLOT_BYTES + GROUP_BYTES + group_bytes + cells_bytes,
-        },
-        ForecastLine {
-            name: format!("latest late events of view {}", view.name),
-            items: SIDE_EVENTS_MAX as u64,
-            item_bytes: SIDE_EVENT_BYTES + u64::from(stream.schema.row_bytes),
-        },
-    ];
-    let item_bytes = block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED);
+    let name_bytes = TABLE_SLOT_BYTES + group_bytes;
+    let line = |name: String, items, item_bytes| ForecastLine {
+        name,
+        items,
+        item_bytes,
+    };
+    let all = groups.saturating_mul(each);
+    let what = parts.what;
+    let mut lines = match parts.of_group {
+        true => vec![
+            line(
+                format!("groups of view {name}"),
+                groups,
+                name_bytes + RUN_BYTES,
+            ),
+            line(
+                format!("{what} of view {name}, {each} per group"),
+                all,
+                PART_BYTES + cells_bytes,
+            ),
+        ],
+        false => vec![
+            line(format!("{what} of view {name}"), each, WINDOW_BYTES),
+            line(
+                format!("groups of view {name} in {each} {what}"),
+                all,
+                name_bytes + GROUP_BYTES + cells_bytes,
+            ),
+        ],
+    };
+    lines.push(line(
+        format!("latest late events of view {name}"),
+        SIDE_EVENTS_MAX as u64,
+        SIDE_EVENT_BYTES + u64::from(stream.schema.row_bytes),
+    ));
+    let item_bytes = block_bytes(pipeline, view, parts.values);
     if item_bytes > 0 {
-        lines.push(ForecastLine {
-            name: format!("sketches of view {}, per group", view.name),
-            items: groups.saturating_mul(panes),
+        let per = if parts.of_group { parts.one } else { "group" };
+        lines.push(line(
+            format!("sketches of view {name}, per {per}"),
+            all,
             item_bytes,
-        });
+        ));
     }
     lines
+}
+
+/// What a view holds of each group.
+struct Parts {
+    what: &'static str,
+    one: &'static str,
+    /// How many at one moment.
+    each: u64,
+    /// Whether each group has its own; else all groups are in the same.
+    of_group: bool,
+    /// Different values in a sketch of one.
+    values: u64,
+}
+
+impl Parts {
+    fn of(view: &View, stream: &Stream) -> Self {
+        let window = &view.window;
+        let (longest_ms, between_ms) = window.kind.lengths_ms();
+        let kept_ms = window.keep_ms.max(window.late_ms) + stream.time.disorder_ms;
+        match window.kind {
+            WindowKind::Session { .. } => Self {
+                what: "sessions",
+                one: "session",
+                each: SESSIONS_ASSUMED.min((kept_ms / between_ms) as u64 + 2),
+                of_group: true,
+                values: SKETCH_VALUES_ASSUMED,
+            },
+            WindowKind::Last { count } => Self {
+                what: "last events",
+                one: "event",
+                each: u64::from(count),
+                of_group: true,
+                values: 1,
+            },
+            _ => {
+                // A pane goes when the last window over it does. One is open at the newest event,
+                // and the oldest one is only partly in reach.
+                let pane_ms = window.kind.pane_ms();
+                let over_ms = longest_ms - pane_ms;
+                Self {
+                    what: if over_ms > 0 { "panes" } else { "windows" },
+                    one: "window",
+                    each: ((over_ms + kept_ms) / pane_ms) as u64 + 2,
+                    of_group: false,
+                    values: SKETCH_VALUES_ASSUMED,
+                }
+            }
+        }
+    }
 }
 
 /// Bytes beside the cells of a group, with so many different values in every column.
@@ -245,12 +315,25 @@ fn assumptions(pipeline: &Pipeline, keys: u64) -> Vec<String> {
         assumptions.push("every member is in one split of each board".to_owned());
     }
     for view in &pipeline.views {
+        let stream = &pipeline.streams[view.stream];
+        let (parts, name) = (Parts::of(view, stream), &view.name);
+        match view.window.kind {
+            WindowKind::Session { .. } => assumptions.push(format!(
+                "{} sessions of each group of view {name} from `keep` to the newest event",
+                parts.each
+            )),
+            WindowKind::Last { .. } => assumptions.push(format!(
+                "{} events of each group of view {name} within `keep`",
+                parts.each
+            )),
+            _ => {}
+        }
         let most = block_bytes(pipeline, view, u64::MAX);
-        if most > block_bytes(pipeline, view, SKETCH_VALUES_ASSUMED) {
+        let is_last = matches!(view.window.kind, WindowKind::Last { .. });
+        if most > block_bytes(pipeline, view, parts.values) && !is_last {
             assumptions.push(format!(
-                "{SKETCH_VALUES_ASSUMED} different values per group in sketches of view {}; \
+                "{SKETCH_VALUES_ASSUMED} different values per group in sketches of view {name}; \
                  with any number of them a group has at most {}",
-                view.name,
                 size_text(most)
             ));
         }

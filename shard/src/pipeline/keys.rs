@@ -23,8 +23,8 @@ pub const FIELD: [&str; 4] = ["id", "type", "optional", "was"];
 /// In `[view.NAME]`.
 pub const VIEW: [&str; 6] = ["from", "where", "group", "window", "columns", "was"];
 /// In `[view.NAME.window]`.
-pub const WINDOW: [&str; 9] = [
-    "kind", "size", "hop", "step", "unit", "zone", "late", "keep", "after",
+pub const WINDOW: [&str; 11] = [
+    "kind", "size", "hop", "step", "unit", "zone", "gap", "count", "late", "keep", "after",
 ];
 /// In `[board.NAME]`.
 pub const BOARD: [&str; 11] = [
@@ -68,7 +68,14 @@ pub const KEEP_MS_DEFAULT: i64 = 86_400_000;
 /// `kind` of a window.
 pub const WINDOW_KIND: &str = "tumbling";
 /// All kinds of windows.
-pub const WINDOW_KINDS: [&str; 4] = ["tumbling", "hopping", "cumulative", "calendar"];
+pub const WINDOW_KINDS: [&str; 6] = [
+    "tumbling",
+    "hopping",
+    "cumulative",
+    "calendar",
+    "session",
+    "last",
+];
 /// `zone`.
 pub const ZONE: &str = "UTC";
 /// `after`.

@@ -118,6 +118,12 @@ impl StreamDraft {
         }
     }
 
+    /// The key's index and name.
+    pub(super) fn key(&self) -> Option<(usize, &str)> {
+        let key = self.key?;
+        Some((key, &self.fields.get(key)?.name))
+    }
+
     pub(super) fn finish(self) -> Option<Stream> {
         Some(Stream {
             name: self.name,

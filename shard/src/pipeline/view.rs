@@ -12,7 +12,7 @@ use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
 use crate::pipeline::window::read_window;
-use crate::pipeline::{Column, View, keys};
+use crate::pipeline::{Column, View, Window, WindowKind, keys};
 use crate::schema::is_identifier;
 
 pub(super) fn read_view(
@@ -30,6 +30,11 @@ pub(super) fn read_view(
     let group_texts = section.texts(report, "group").unwrap_or_default();
     let group = read_group(report, &section, draft.as_deref(), &group_texts);
     let window = read_window(report, &section, name, draft.as_deref());
+    if let (Some(window), Some(group)) = (&window, &group)
+        && group.len() == group_texts.len()
+    {
+        check_key(report, &section, window, group, draft.as_deref());
+    }
     let columns = read_columns(report, &section, name, draft, &group_texts)?;
     let (window, group) = (window?, group?);
     Some(View {
@@ -69,6 +74,37 @@ fn read_group(
         report.add(texts[0].span.clone(), message);
     }
     Some(fields)
+}
+
+/// Windows that the events of a group make belong to one shard: that of the stream's key.
+fn check_key(
+    report: &mut Report<'_>,
+    section: &Section<'_, '_>,
+    window: &Window,
+    group: &[usize],
+    draft: Option<&StreamDraft>,
+) {
+    let Some((key, name)) = draft.and_then(StreamDraft::key) else {
+        return;
+    };
+    if !window.kind.is_of_key() || group.contains(&key) {
+        return;
+    }
+    let reason = match window.kind {
+        WindowKind::Session { .. } => "none knows when a session ends",
+        _ => "none knows which events are the last",
+    };
+    let given = section.value("group");
+    report.add_hint(
+        given.map_or(section.span.clone(), |value| value.span()),
+        format!(
+            "{}: `{}` windows need the stream's key `{name}` in `group`: the events of a group \
+             would be on several shards, and {reason}",
+            section.path,
+            window.kind.name()
+        ),
+        format!("add `{name}` to `group`"),
+    );
 }
 
 fn read_columns(

@@ -48,6 +48,16 @@ pub enum WindowKind {
         /// Name of the zone.
         zone: String,
     },
+    /// From the first of a group's events that are less than `gap` apart to `gap` behind the last.
+    Session {
+        /// In ms.
+        gap_ms: i64,
+    },
+    /// The last events of a group; never closed.
+    Last {
+        /// How many.
+        count: u32,
+    },
 }
 
 impl WindowKind {
@@ -58,27 +68,38 @@ impl WindowKind {
             WindowKind::Hopping { .. } => "hopping",
             WindowKind::Cumulative { .. } => "cumulative",
             WindowKind::Calendar { .. } => "calendar",
+            WindowKind::Session { .. } => "session",
+            WindowKind::Last { .. } => "last",
         }
     }
 
-    /// Usual length of the longest window, in ms, and from one window's end to the next.
+    /// Whether events of a group may only be in one log, because they make the window.
+    pub const fn is_of_key(&self) -> bool {
+        matches!(self, WindowKind::Session { .. } | WindowKind::Last { .. })
+    }
+
+    /// Usual length of the longest window, in ms, and from one window's end to the next; of those
+    /// that events make, the least that there can be.
     pub fn lengths_ms(&self) -> (i64, i64) {
         match self {
             WindowKind::Tumbling { size_ms } => (*size_ms, *size_ms),
             WindowKind::Hopping { size_ms, hop_ms } => (*size_ms, *hop_ms),
             WindowKind::Cumulative { size_ms, step_ms } => (*size_ms, *step_ms),
             WindowKind::Calendar { unit, .. } => (unit.usual_ms(), unit.usual_ms()),
+            WindowKind::Session { gap_ms } => (*gap_ms, *gap_ms),
+            WindowKind::Last { .. } => (1, 1),
         }
     }
 
-    /// No window is longer, in ms.
-    pub fn longest_ms(&self) -> i64 {
+    /// No window is longer, in ms; `None` if there is no such bound.
+    pub fn longest_ms(&self) -> Option<i64> {
         let (longest_ms, _) = self.lengths_ms();
         match self {
             // The longest month is shorter than two of the shortest, and a day that a zone has
             // twice is as long as two.
-            WindowKind::Calendar { .. } => 2 * longest_ms,
-            _ => longest_ms,
+            WindowKind::Calendar { .. } => Some(2 * longest_ms),
+            WindowKind::Session { .. } | WindowKind::Last { .. } => None,
+            _ => Some(longest_ms),
         }
     }
 
@@ -100,6 +121,12 @@ fn greatest_divisor(a: i64, b: i64) -> i64 {
 }
 
 impl Window {
+    /// Whether a window that ends here takes no events at a watermark, unless they amend it.
+    pub fn is_closed(&self, end_ms: i64, watermark_ms: i64) -> bool {
+        let closes = !matches!(self.kind, WindowKind::Last { .. });
+        closes && end_ms.saturating_add(self.late_ms) <= watermark_ms
+    }
+
     /// One line that is different for different windows.
     pub(super) fn description(&self) -> String {
         let Window {
@@ -129,6 +156,8 @@ impl fmt::Display for WindowKind {
             WindowKind::Calendar { unit, zone } => {
                 write!(f, "calendar unit {} zone {zone}", unit.name())
             }
+            WindowKind::Session { gap_ms } => write!(f, "session gap {gap_ms}"),
+            WindowKind::Last { count } => write!(f, "last {count}"),
         }
     }
 }

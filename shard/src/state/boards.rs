@@ -7,6 +7,7 @@ use crate::delta::{Delta, DeltaQueue};
 use crate::entry::EventBatch;
 use crate::partition::key_hash;
 use crate::watermark::ClockMove;
+use crate::window::ViewState;
 
 impl ShardState {
     /// Second pass: keys to dense ids, hashes first so that the lookups overlap.
@@ -89,6 +90,7 @@ impl ShardState {
     /// Ends replay: states this shard's partials for all members that other shards own. The
     /// deltas depend on nothing that is not durable.
     pub fn finish_replay(&mut self) {
+        self.views.iter_mut().for_each(ViewState::finish_replay);
         for board in &self.boards {
             if let BoardState::Foreign(board) = board {
                 board.restate(self.last_lsn, &mut self.deltas);

@@ -9,7 +9,7 @@ use crate::board::divided::Place;
 use crate::board::{BoardRead, BoardState};
 use crate::dedupe::DuplicateCause;
 use crate::dedupe::fields::{FieldDedupe, Recorded};
-use crate::window::{LateEvent, Pane, ViewState};
+use crate::window::{LateEvent, Pane, Panes, Windows};
 use xxhash_rust::xxh3::Xxh3;
 
 struct Digest(Xxh3);
@@ -102,9 +102,7 @@ impl ShardState {
                 .errors
                 .iter()
                 .for_each(|&count| digest.number(count));
-            for pane in view.readable_panes() {
-                digest_pane(digest, view, pane);
-            }
+            digest_windows(digest, view.windows());
             for event in view.late_events() {
                 digest_late(digest, event);
             }
@@ -193,7 +191,25 @@ fn digest_members(
     }
 }
 
-fn digest_pane(digest: &mut Digest, view: &ViewState, pane: &Pane) {
+fn digest_windows(digest: &mut Digest, windows: &Windows) {
+    let part = |group: &[u8], of_it: [u64; 3], words: &[u64]| {
+        digest.bytes(group);
+        digest.numbers(of_it);
+        digest.number(words.len() as u64);
+        digest.numbers(words.iter().copied());
+    };
+    match windows {
+        Windows::Panes(panes) => {
+            for pane in panes.readable_panes() {
+                digest_pane(digest, panes, pane);
+            }
+        }
+        Windows::Sessions(sessions) => sessions.each_session(part),
+        Windows::Last(last) => last.each_event(part),
+    }
+}
+
+fn digest_pane(digest: &mut Digest, view: &Panes, pane: &Pane) {
     let (start_ms, missed, closed) = pane.key();
     digest.number(start_ms.cast_unsigned());
     digest.number(u64::from(missed));

@@ -9,6 +9,7 @@ use crate::query::{
     Answer, BetterAnswer, BoardSeason, Counters, DuplicatesAnswer, NeighboursAnswer, Query,
     SeasonsAnswer, Stats, TopAnswer, WindowCursor, WindowsAnswer,
 };
+use crate::window::Ask;
 
 impl ShardState {
     /// Answers a query.
@@ -153,8 +154,13 @@ impl ShardState {
     ) -> Option<Answer> {
         let index = usize::from(view);
         let stream = self.pipeline.views.get(index)?.stream;
-        let (rows, more) =
-            self.views[index].rows(from_ms, to_ms, after, limit, ANSWER_BLOCK_BYTES_MAX / 8);
+        let (rows, more) = self.views[index].rows(&Ask {
+            from_ms,
+            to_ms,
+            after,
+            limit,
+            block_words_max: ANSWER_BLOCK_BYTES_MAX / 8,
+        });
         let watermark_ms = self.watermark_ms(stream);
         Some(Answer::Windows(WindowsAnswer {
             watermark_ms,

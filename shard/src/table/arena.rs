@@ -77,6 +77,19 @@ impl KeyArena {
         self.keys += 1;
     }
 
+    /// Puts another key where key `id` was, which must have been pushed.
+    pub(crate) fn replace(&mut self, id: u32, key: &[u8]) {
+        let (index, stride) = (id as usize, self.stride());
+        let start = (index % CHUNK_KEYS) * stride;
+        let place = &mut self.chunks[index / CHUNK_KEYS][start..start + stride];
+        let length = usize::from(self.varying);
+        if self.varying {
+            place[0] = key.len() as u8;
+        }
+        place[length..length + key.len()].copy_from_slice(key);
+        place[length + key.len()..].fill(0);
+    }
+
     /// The bytes of key `id`, which must have been pushed.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> &[u8] {

@@ -77,6 +77,30 @@ impl Segment {
         self.used += 1;
     }
 
+    /// Takes an entry out, if it is there; entries behind it that it had pushed along move up.
+    pub(crate) fn remove(&mut self, hash: u64, id: u32) {
+        let mask = self.slots.len() - 1;
+        let mut hole = hash as usize & mask;
+        while self.slots[hole].id != id {
+            if self.slots[hole].id == NO_ID {
+                return;
+            }
+            hole = (hole + 1) & mask;
+        }
+        let mut next = (hole + 1) & mask;
+        while self.slots[next].id != NO_ID {
+            let home = self.slots[next].hash as usize;
+            // It may move up unless its probe sequence begins behind the hole.
+            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+                self.slots[hole] = self.slots[next];
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.slots[hole] = EMPTY;
+        self.used -= 1;
+    }
+
     /// Moves every entry to the end of `out`, leaving the segment empty.
     pub(crate) fn drain_into(&mut self, out: &mut Vec<Slot>) {
         for slot in &mut self.slots {

@@ -80,7 +80,7 @@ impl Grid {
     /// The windows of a kind.
     ///
     /// # Panics
-    /// If the kind names a zone that does not exist.
+    /// If the kind names a zone that does not exist, or its bounds depend on events.
     pub fn new(kind: &WindowKind) -> Self {
         match *kind {
             WindowKind::Tumbling { size_ms } => Self::Tumbling { size_ms },
@@ -93,6 +93,9 @@ impl Grid {
             WindowKind::Calendar { unit, ref zone } => Self::Calendar(
                 Calendar::new(unit, zone).expect("invariant: the pipeline checked its zones"),
             ),
+            WindowKind::Session { .. } | WindowKind::Last { .. } => {
+                unreachable!("events make these")
+            }
         }
     }
 

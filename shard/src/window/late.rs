@@ -1,7 +1,9 @@
 //! Events that windows did not take: counted, and the latest ones kept to be read.
 
+use super::Accepted;
 use super::grid::Span;
 use crate::limits::SIDE_EVENTS_MAX;
+use crate::schema::Schema;
 use std::collections::VecDeque;
 
 /// Why a window did not take an event.
@@ -81,8 +83,18 @@ impl LateEvent {
     }
 }
 
-pub(super) const fn pair(span: Span) -> (i64, i64) {
+const fn pair(span: Span) -> (i64, i64) {
     (span.start_ms, span.end_ms)
+}
+
+/// The windows that an event missed; they follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) windows: u32,
+    /// Those of them that the clock closed.
+    pub(super) by_clock: u32,
+    pub(super) first: Span,
+    pub(super) last: Span,
 }
 
 /// The latest late events, by the recorded order: replay of several older logs may interleave them
@@ -95,9 +107,40 @@ pub(super) struct LateLog {
 }
 
 impl LateLog {
+    /// Counts an event for the windows that it missed, and keeps it. `plain` is the reason where
+    /// the clock is none.
+    pub(super) fn note(
+        &mut self,
+        schema: &Schema,
+        batch: &Accepted<'_>,
+        index: u32,
+        missed: &Missed,
+        plain: LateReason,
+    ) {
+        self.counts[LateReason::AfterIdle.index()] += u64::from(missed.by_clock);
+        self.counts[plain.index()] += u64::from(missed.windows - missed.by_clock);
+        let event = LateEvent {
+            stamp_ns: batch.origin.stamp_ns,
+            log_stream: batch.origin.log_stream,
+            lsn: batch.origin.lsn,
+            index,
+            reason: if missed.by_clock > 0 {
+                LateReason::AfterIdle
+            } else {
+                plain
+            },
+            windows: missed.windows,
+            first_ms: pair(missed.first),
+            last_ms: pair(missed.last),
+            row: Vec::new(),
+        };
+        let at = index as usize * schema.row_len();
+        self.keep(event, &batch.rows[at..at + schema.row_len()]);
+    }
+
     /// Keeps an event. `row` is copied into memory of an event that has to go, so that a flood of
     /// late events allocates nothing.
-    pub(super) fn keep(&mut self, mut event: LateEvent, row: &[u8]) {
+    fn keep(&mut self, mut event: LateEvent, row: &[u8]) {
         let order = event.order();
         let newer = self.kept.iter().rev();
         let newer = newer.take_while(|other| other.order() > order).count();

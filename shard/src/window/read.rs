@@ -1,12 +1,10 @@
 //! Reads of a view: rows of windows, counters, late events.
 
-use super::{LateEvent, Pane, Span, ViewCounters, ViewState};
-use crate::aggregate::{CellStore, RowPartials};
+use super::page::{Ask, Page, WORK_MAX};
+use super::{Pane, Panes, Span, ViewCounters};
+use crate::aggregate::RowPartials;
 use crate::query::{WindowCursor, WindowRow};
 use std::ops::Range;
-
-/// Groups of panes that an answer looks at, more or less: then it is cut at a window's end.
-const WORK_MAX: usize = 1_000_000;
 
 /// A group in a pane.
 #[derive(Clone, Copy)]
@@ -22,23 +20,7 @@ struct Found {
     panes: Range<usize>,
 }
 
-/// The rows of an answer so far, and memory to merge parts in.
-struct Page {
-    rows: Vec<WindowRow>,
-    limit: usize,
-    block_words: usize,
-    block_words_max: usize,
-    merging: CellStore,
-    part: RowPartials,
-}
-
-impl Page {
-    fn is_full(&self) -> bool {
-        self.rows.len() >= self.limit || self.block_words >= self.block_words_max
-    }
-}
-
-impl ViewState {
+impl Panes {
     /// Panes that a readable window has.
     pub(crate) fn readable_panes(&self) -> impl Iterator<Item = &Pane> {
         self.panes.range(self.first_readable()..)
@@ -83,47 +65,32 @@ impl ViewState {
         })
     }
 
-    /// Rows of the windows that start in `[from_ms, to_ms)`, by start, end and group bytes, at most
-    /// `limit` behind `after`, and no more once their blocks have `block_words_max` words; true if
-    /// there may be more.
-    pub(crate) fn rows(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        after: Option<&WindowCursor>,
-        limit: usize,
-        block_words_max: usize,
-    ) -> (Vec<WindowRow>, bool) {
-        let mut out = Page {
-            rows: Vec::new(),
-            limit,
-            block_words: 0,
-            block_words_max,
-            merging: CellStore::new(&self.columns),
-            part: RowPartials::default(),
-        };
-        let more = self.fill(&mut out, from_ms, to_ms, after);
+    /// Rows of the windows that are asked for; true if there may be more.
+    pub(crate) fn rows(&self, ask: &Ask<'_>) -> (Vec<WindowRow>, bool) {
+        let mut out = Page::new(&self.columns, ask);
+        let more = self.fill(&mut out, ask);
         (out.rows, more)
     }
 
     /// Appends rows until the page is full; true if it is and there may be more.
-    fn fill(&self, out: &mut Page, from_ms: i64, to_ms: i64, after: Option<&WindowCursor>) -> bool {
+    fn fill(&self, out: &mut Page<'_>, ask: &Ask<'_>) -> bool {
         let Some(first) = self.panes.get(self.first_readable()) else {
             return false;
         };
-        let mut at_least = self.unexpired(first).max(self.grid.first_from(from_ms));
-        if let Some(after) = after {
+        let mut at_least = self.unexpired(first).max(self.grid.first_from(ask.from_ms));
+        if let Some(after) = ask.after {
             at_least = at_least.max(self.grid.number_of(after.start_ms, after.end_ms));
         }
         let mut work = 0;
         while let Some(window) = self.next_window(at_least) {
             let Span { start_ms, end_ms } = window.span;
-            if start_ms >= to_ms {
+            if start_ms >= ask.to_ms {
                 break;
             }
             at_least = window.number + 1;
-            let seen = after.filter(|after| (after.start_ms, after.end_ms) >= (start_ms, end_ms));
-            let seen = seen.map(|after| &after.group[..]);
+            let of_window =
+                |after: &&WindowCursor| (after.start_ms, after.end_ms) >= (start_ms, end_ms);
+            let seen = ask.after.filter(of_window).map(|after| &after.group[..]);
             let parts = self.parts(&window, seen);
             if out.is_full() && !parts.is_empty() {
                 return true;
@@ -153,11 +120,10 @@ impl ViewState {
 
     /// Merges the parts of each group, in the order of groups, until the page is full; true if there
     /// are more.
-    fn merge_parts(&self, window: &Found, mut parts: Vec<Part>, out: &mut Page) -> bool {
+    fn merge_parts(&self, window: &Found, mut parts: Vec<Part>, out: &mut Page<'_>) -> bool {
         let key = |part: &Part| self.panes[part.pane].groups.key(part.id);
         // A group has at most one part in each pane.
-        let wanted = out.limit - out.rows.len();
-        let enough = wanted.saturating_mul(window.panes.len());
+        let enough = out.wanted().saturating_mul(window.panes.len());
         let more = parts.len() > enough;
         if more {
             parts.select_nth_unstable_by_key(enough, key);
@@ -168,42 +134,29 @@ impl ViewState {
             if out.is_full() {
                 return true;
             }
-            let row = self.merge_group(window, of_group, out);
-            out.block_words += row.partials.blocks.len();
-            out.rows.push(row);
+            self.merge_group(window, of_group, out);
         }
         more
     }
 
-    fn merge_group(&self, window: &Found, parts: &[Part], out: &mut Page) -> WindowRow {
-        let row_of = |part: &Part| self.panes[part.pane].group_rows[part.id as usize];
-        let mut partials = RowPartials::default();
-        if let [only] = parts {
-            self.store.export(row_of(only), &mut partials);
-        } else {
-            let merged = out.merging.take();
-            for part in parts {
-                self.store.export(row_of(part), &mut out.part);
-                out.merging.merge(&self.columns, merged, &out.part);
-            }
-            out.merging.export(merged, &mut partials);
-            out.merging.give_back(merged);
-        }
+    fn merge_group(&self, window: &Found, parts: &[Part], out: &mut Page<'_>) {
+        let rows = parts.iter();
+        let rows = rows.map(|part| self.panes[part.pane].group_rows[part.id as usize]);
         let amended = |part: &Part| self.panes[part.pane].amended(window.number, part.id);
-        WindowRow {
+        let row = WindowRow {
             start_ms: window.span.start_ms,
             end_ms: window.span.end_ms,
             group: self.panes[parts[0].pane].groups.key(parts[0].id).to_vec(),
-            partials,
+            partials: out.merge(&self.store, rows),
             revision: parts.iter().map(amended).sum(),
-        }
+        };
+        out.push(row);
     }
 
     pub(crate) fn counters(&self) -> ViewCounters {
         let mut counters = ViewCounters {
             late: self.late.counts,
             amended: self.amended,
-            errors: self.gate.errors(),
             ..ViewCounters::default()
         };
         let closed_by = self.watermark_ms.saturating_sub(self.late_ms);
@@ -228,11 +181,6 @@ impl ViewState {
             }
         }
         counters
-    }
-
-    /// The latest late events, newest first.
-    pub(crate) fn late_events(&self) -> impl Iterator<Item = &LateEvent> {
-        self.late.newest()
     }
 
     /// Calls `with` for the groups of a pane, by their bytes, with the number of their amending events

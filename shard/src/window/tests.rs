@@ -7,7 +7,8 @@ use crate::value::Value;
 
 const GROUPS: usize = 20_000;
 
-fn setting(kind: WindowKind) -> (View, Stream) {
+/// A view that counts by the key, and its stream.
+pub(super) fn setting(kind: WindowKind) -> (View, Stream) {
     let field = |(id, name, kind): (u16, &str, FieldType)| FieldSpec {
         id,
         name: name.into(),
@@ -49,31 +50,46 @@ fn setting(kind: WindowKind) -> (View, Stream) {
     (view, stream)
 }
 
-fn apply(state: &mut ViewState, schema: &Schema, time_ms: i64, groups: std::ops::Range<usize>) {
+/// Calls `with` with a batch of one event per group, all of one time.
+pub(super) fn with_batch(
+    schema: &Schema,
+    time_ms: i64,
+    groups: std::ops::Range<usize>,
+    watermark_ms: i64,
+    with: impl FnOnce(&Accepted<'_>),
+) {
     let mut rows = vec![0; groups.len() * schema.row_len()];
     for (row, group) in rows.chunks_exact_mut(schema.row_len()).zip(groups.clone()) {
         schema.set(row, 0, &Value::Time(time_ms)).unwrap();
         schema.set(row, 1, &Value::U64(group as u64)).unwrap();
     }
     let picks: Vec<u32> = (0..groups.len() as u32).collect();
-    let batch = Accepted {
+    with(&Accepted {
         rows: &rows,
         picks: &picks,
         times_ms: &vec![time_ms; groups.len()],
         members: &[],
         computed: &Evaluated::default(),
-        watermark_ms: state.watermark_ms,
+        watermark_ms,
         origin: Origin {
             stamp_ns: 1,
             log_stream: 0,
             lsn: 1,
         },
         clock_move: ClockMove::NONE,
-    };
-    state.apply(schema, &batch);
+    });
 }
 
-fn held(state: &ViewState) -> usize {
+/// All rows, at most ten.
+pub(super) const ALL: Ask<'static> = Ask {
+    from_ms: i64::MIN,
+    to_ms: i64::MAX,
+    after: None,
+    limit: 10,
+    block_words_max: usize::MAX,
+};
+
+fn held(state: &Panes) -> usize {
     state.panes.iter().map(|pane| pane.group_rows.len()).sum()
 }
 
@@ -87,13 +103,16 @@ fn a_dropped_window_is_freed_in_slices_and_its_memory_used_again() {
         },
     ] {
         let (view, stream) = setting(kind);
-        let mut state = ViewState::new(&view, &stream);
+        let mut state = Panes::new(&view, &stream);
         let schema = &stream.schema;
         for round in 0..40 {
             let start_ms = round * 100;
             for batch in 0..GROUPS / 100 {
                 let before = held(&state);
-                apply(&mut state, schema, start_ms, batch * 100..(batch + 1) * 100);
+                let (groups, watermark_ms) = (batch * 100..(batch + 1) * 100, state.watermark_ms);
+                with_batch(schema, start_ms, groups, watermark_ms, |batch| {
+                    state.apply(schema, batch);
+                });
                 let freed = (before + 100).saturating_sub(held(&state));
                 assert!(freed <= 200 + SPARE_PANES_MAX, "{freed} rows in one go");
             }
@@ -109,10 +128,7 @@ fn a_dropped_window_is_freed_in_slices_and_its_memory_used_again() {
         // What is expired and not yet freed does not show.
         state.advance(1_000_000);
         assert!(held(&state) > 0);
-        assert_eq!(
-            state.rows(i64::MIN, i64::MAX, None, 10, usize::MAX),
-            (vec![], false)
-        );
+        assert_eq!(state.rows(&ALL), (vec![], false));
         let counters = state.counters();
         assert_eq!((counters.open_windows, counters.groups), (0, 0));
         for _ in 0..5 * GROUPS / FREE_ROWS {

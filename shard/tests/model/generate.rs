@@ -130,6 +130,10 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         .map(|_| *random.pick(&groupable))
         .collect();
     group.dedup();
+    let window = random_window(random);
+    if window.kind.is_of_key() && !group.contains(&growing.stream.key) {
+        group.push(growing.stream.key);
+    }
     let mut columns = vec![Aggregate::Count];
     for &place in &places {
         let kind = kind(place);
@@ -155,13 +159,19 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         stream,
         filter,
         group,
-        window: random_window(random),
+        window,
         columns: columns.into_iter().enumerate().map(name).collect(),
     }
 }
 
 fn random_window(random: &mut Random) -> Window {
-    let kind = match random.below(6) {
+    let kind = match random.below(9) {
+        6 | 7 => WindowKind::Session {
+            gap_ms: *random.pick(&[1, 15, 100, 700, 60_000]),
+        },
+        8 => WindowKind::Last {
+            count: *random.pick(&[1, 2, 5, 40]) as u32,
+        },
         0 | 1 => WindowKind::Tumbling {
             size_ms: *random.pick(&[7, 100, 1_000, 60_000]),
         },
@@ -193,9 +203,10 @@ fn random_window(random: &mut Random) -> Window {
             .to_owned(),
         },
     };
+    let closes = !matches!(kind, WindowKind::Last { .. });
     Window {
         kind,
-        late_ms: *random.pick(&[0, 0, 30, 500]),
+        late_ms: *random.pick(&[0, 0, 30, 500]) * i64::from(closes),
         keep_ms: *random.pick(&[0, 200, 5_000, 86_400_000]),
         after: *random.pick(&[After::Drop, After::Amend]),
     }

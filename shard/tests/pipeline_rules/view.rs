@@ -73,9 +73,9 @@ fn view_window() {
          did you mean `tumbling`?",
     );
     check(
-        "kind = \"session\", size = \"1m\"",
-        "line 21, column 19: [view.by_region.window]: unknown kind `session`; \
-         known: `tumbling`, `hopping`, `cumulative`, `calendar`",
+        "kind = \"sliding\", size = \"1m\"",
+        "line 21, column 19: [view.by_region.window]: unknown kind `sliding`; \
+         known: `tumbling`, `hopping`, `cumulative`, `calendar`, `session`, `last`",
     );
     check(
         "size = \"0s\"",

@@ -1,7 +1,7 @@
 //! `[view.NAME.window]`: kinds, their keys, and what becomes of late events.
 
-use crate::base::{accepted, refused};
-use ringmill_shard::pipeline::{After, CalendarUnit, Window, WindowKind};
+use crate::base::{accepted, problems, refused, with};
+use ringmill_shard::pipeline::{After, CalendarUnit, Pipeline, Window, WindowKind};
 
 fn check(window: &str, expected: &str) {
     refused("window", &format!("window = {{ {window} }}"), expected);
@@ -170,6 +170,116 @@ fn calendar_windows() {
         "kind = \"calendar\", unit = \"hour\", keep = \"36500d\", late = \"36500d\"",
         "line 21, column 1: [view.by_region.window]: 1752000 windows at once; \
          at most 1000000 are possible; shorten `keep` or lengthen `unit`",
+    );
+}
+
+/// The base with a view by its key, and these windows.
+fn by_key(window: &str) -> String {
+    let text = with("window", &format!("window = {{ {window} }}"));
+    text.replace(
+        "group = [\"region\", \"flag\"]",
+        "group = [\"region\", \"player\"]",
+    )
+}
+
+#[track_caller]
+fn check_by_key(window: &str, expected: &str) {
+    assert_eq!(problems(&by_key(window)), [expected], "{window}");
+}
+
+fn window_by_key(window: &str) -> Window {
+    let pipeline = Pipeline::parse(&by_key(window));
+    let mut pipeline = pipeline.unwrap_or_else(|problems| panic!("{window}: {problems:?}"));
+    pipeline.views.remove(0).window
+}
+
+#[test]
+fn session_windows() {
+    let expected = Window {
+        kind: WindowKind::Session { gap_ms: 30_000 },
+        late_ms: 5_000,
+        keep_ms: 3_600_000,
+        after: After::Amend,
+    };
+    let text = "kind = \"session\", gap = \"30s\", late = \"5s\", keep = \"1h\", after = \"amend\"";
+    assert_eq!(window_by_key(text), expected);
+    check(
+        "kind = \"session\", gap = \"30s\"",
+        "line 20, column 9: [view.by_region]: `session` windows need the stream's key `player` in \
+         `group`: the events of a group would be on several shards, and none knows when a session \
+         ends; add `player` to `group`",
+    );
+    check_by_key(
+        "kind = \"session\"",
+        "line 21, column 1: [view.by_region.window] needs `gap`",
+    );
+    check_by_key(
+        "kind = \"session\", gap = \"0ms\"",
+        "line 21, column 36: `gap` in [view.by_region.window] must be at least 1ms",
+    );
+    check_by_key(
+        "kind = \"session\", gap = \"30s\", size = \"1m\"",
+        "line 21, column 43: [view.by_region.window]: `session` windows have no `size`; \
+         it belongs to `tumbling`, `hopping`, `cumulative`",
+    );
+    check(
+        "size = \"1m\", gap = \"30s\"",
+        "line 21, column 25: [view.by_region.window]: `tumbling` windows have no `gap`; \
+         it belongs to `session`",
+    );
+    // With the disorder of the base, 5s.
+    check_by_key(
+        "kind = \"session\", gap = \"1ms\", keep = \"96s\"",
+        "line 21, column 1: [view.by_region.window]: 101000 sessions of a group at once; \
+         at most 100000 are possible; shorten `keep` or lengthen `gap`",
+    );
+    window_by_key("kind = \"session\", gap = \"1ms\", keep = \"95s\"");
+}
+
+#[test]
+fn last_windows() {
+    let expected = Window {
+        kind: WindowKind::Last { count: 1_000 },
+        late_ms: 0,
+        keep_ms: 86_400_000,
+        after: After::Drop,
+    };
+    assert_eq!(window_by_key("kind = \"last\", count = 1000"), expected);
+    check(
+        "kind = \"last\", count = 10",
+        "line 20, column 9: [view.by_region]: `last` windows need the stream's key `player` in \
+         `group`: the events of a group would be on several shards, and none knows which events \
+         are the last; add `player` to `group`",
+    );
+    check_by_key(
+        "kind = \"last\"",
+        "line 21, column 1: [view.by_region.window] needs `count`",
+    );
+    for (count, column) in [("0", 35), ("1001", 35), ("-1", 35)] {
+        let expected = format!(
+            "line 21, column {column}: [view.by_region.window]: `count` is {count}; \
+             it must be 1 to 1000"
+        );
+        check_by_key(&format!("kind = \"last\", count = {count}"), &expected);
+    }
+    check_by_key(
+        "kind = \"last\", count = \"10\"",
+        "line 21, column 35: `count` in [view.by_region.window] must be a whole number, not text",
+    );
+    check_by_key(
+        "kind = \"last\", count = 10, late = \"5s\"",
+        "line 21, column 39: [view.by_region.window]: `last` windows have no `late`; it belongs \
+         to `tumbling`, `hopping`, `cumulative`, `calendar`, `session`",
+    );
+    check_by_key(
+        "kind = \"last\", count = 10, after = \"amend\"",
+        "line 21, column 39: [view.by_region.window]: `last` windows have no `after`; it belongs \
+         to `tumbling`, `hopping`, `cumulative`, `calendar`, `session`",
+    );
+    check(
+        "size = \"1m\", count = 5",
+        "line 21, column 25: [view.by_region.window]: `tumbling` windows have no `count`; \
+         it belongs to `last`",
     );
 }
 

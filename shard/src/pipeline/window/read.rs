@@ -5,20 +5,27 @@ use std::ops::Range;
 use jiff::tz::TimeZoneDatabase;
 
 use super::{After, CalendarUnit, Window, WindowKind};
-use crate::limits::{WINDOW_PANES_MAX, WINDOWS_MAX};
+use crate::limits::{LAST_EVENTS_MAX, SESSIONS_MAX, WINDOW_PANES_MAX, WINDOWS_MAX};
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::Section;
 use crate::pipeline::stream::StreamDraft;
 use crate::pipeline::{duration_text, keys, suggest};
 
 /// Keys that only some kinds have.
-const OF_KINDS: [(&str, &[&str]); 5] = [
+const OF_KINDS: [(&str, &[&str]); 9] = [
     ("size", &["tumbling", "hopping", "cumulative"]),
     ("hop", &["hopping"]),
     ("step", &["cumulative"]),
     ("unit", &["calendar"]),
     ("zone", &["calendar"]),
+    ("gap", &["session"]),
+    ("count", &["last"]),
+    ("late", &CLOSING),
+    ("after", &CLOSING),
 ];
+
+/// Kinds whose windows are closed.
+const CLOSING: [&str; 5] = ["tumbling", "hopping", "cumulative", "calendar", "session"];
 
 pub(in crate::pipeline) fn read_window(
     report: &mut Report<'_>,
@@ -36,6 +43,11 @@ pub(in crate::pipeline) fn read_window(
         "hopping" => read_hopping(report, &section),
         "cumulative" => read_cumulative(report, &section),
         "calendar" => read_calendar(report, &section),
+        "session" => {
+            let gap_ms = read_length(report, &section, "gap");
+            gap_ms.map(|gap_ms| WindowKind::Session { gap_ms })
+        }
+        "last" => read_count(report, &section).map(|count| WindowKind::Last { count }),
         _ => read_length(report, &section, "size").map(|size_ms| WindowKind::Tumbling { size_ms }),
     };
     let late_ms = section.duration_ms(report, "late", 0, keys::LATE_MS_DEFAULT);
@@ -162,6 +174,19 @@ fn read_cumulative(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option
     Some(WindowKind::Cumulative { size_ms, step_ms })
 }
 
+fn read_count(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<u32> {
+    section.require(report, "count")?;
+    let (count, span) = section.integer(report, "count")?;
+    let known = u32::try_from(count).ok();
+    let known = known.filter(|count| (1..=LAST_EVENTS_MAX).contains(count));
+    if known.is_none() {
+        let path = &section.path;
+        let message = format!("{path}: `count` is {count}; it must be 1 to {LAST_EVENTS_MAX}");
+        report.add(span, message);
+    }
+    known
+}
+
 fn read_calendar(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<WindowKind> {
     let unit = section.required_text(report, "unit").and_then(|unit| {
         let known = CalendarUnit::ALL
@@ -243,24 +268,23 @@ fn check_counts(
     let (longest_ms, between_ms) = window.kind.lengths_ms();
     let reach_ms = window.late_ms + window.keep_ms + disorder_ms;
     let windows = reach_ms / between_ms;
-    let panes = match window.kind {
-        WindowKind::Tumbling { .. } | WindowKind::Calendar { .. } => 0,
-        _ => (reach_ms + longest_ms) / window.kind.pane_ms(),
+    let panes = (reach_ms + longest_ms) / window.kind.pane_ms();
+    let (longer, what, count, most) = match &window.kind {
+        WindowKind::Hopping { .. } if panes > windows => ("hop", "panes", panes, WINDOWS_MAX),
+        WindowKind::Hopping { .. } => ("hop", "windows", windows, WINDOWS_MAX),
+        WindowKind::Cumulative { .. } => ("step", "windows", panes, WINDOWS_MAX),
+        WindowKind::Tumbling { .. } => ("size", "windows", windows, WINDOWS_MAX),
+        WindowKind::Calendar { .. } => ("unit", "windows", windows, WINDOWS_MAX),
+        WindowKind::Session { .. } => ("gap", "sessions of a group", windows, SESSIONS_MAX),
+        WindowKind::Last { .. } => return true,
     };
-    let (longer, what, count) = match &window.kind {
-        WindowKind::Hopping { .. } if panes > windows => ("hop", "panes", panes),
-        WindowKind::Hopping { .. } => ("hop", "windows", windows),
-        WindowKind::Cumulative { .. } => ("step", "windows", panes),
-        WindowKind::Tumbling { .. } => ("size", "windows", windows),
-        WindowKind::Calendar { .. } => ("unit", "windows", windows),
-    };
-    if count <= WINDOWS_MAX {
+    if count <= most {
         return true;
     }
     let path = &section.path;
     report.add_hint(
         span,
-        format!("{path}: {count} {what} at once; at most {WINDOWS_MAX} are possible"),
+        format!("{path}: {count} {what} at once; at most {most} are possible"),
         format!("shorten `keep` or lengthen `{longer}`"),
     );
     false
