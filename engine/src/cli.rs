@@ -41,7 +41,7 @@ pub enum Command {
     /// Show what a pipeline file would keep, rename, rebuild, build and drop. Exits with 3 if
     /// anything would change, 2 if the file cannot be applied.
     Plan(PlanArgs),
-    /// Put a pipeline file in force, without losing the state of what it does not change.
+    /// Put a pipeline file in force on a stopped store, without losing what it does not change.
     Apply(ApplyArgs),
     /// Run the [[test]] blocks of a pipeline file: events in, answers out, on a virtual clock.
     Test(TestArgs),
@@ -74,7 +74,7 @@ pub struct CheckArgs {
     pub keys: u64,
 }
 
-/// What `ringmill plan` and `ringmill apply` speak of.
+/// What `ringmill plan` speaks of.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
     /// HTTP address of a running server.
@@ -103,9 +103,9 @@ pub struct PlanArgs {
 pub struct ApplyArgs {
     /// The pipeline file.
     pub file: PathBuf,
-    /// A server or a store.
-    #[command(flatten)]
-    pub target: TargetArgs,
+    /// The data directory of a stopped store.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
     /// Drop what the file lacks without asking.
     #[arg(long)]
     pub yes: bool,

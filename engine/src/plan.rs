@@ -1,8 +1,8 @@
 //! `ringmill plan` and `ringmill apply`: what a file would change, and changing it.
 //!
-//! Both speak of a running server (`--http`) or of a stopped store (`--data`). The server judges for
-//! itself, by the same code; a stopped store is changed by replacing its stored pipeline, since
-//! every start computes all state from the log.
+//! A plan is made for a running server (`--http`), which judges for itself by the same code, or for a
+//! store (`--data`). A stopped store is changed by replacing its stored pipeline, since every start
+//! computes all state from the log.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ enum PlanError {
     NoStore { dir: PathBuf },
     /// A running server holds the store.
     #[error(
-        "{} is in use by a running server; ask that with --http ADDR, or stop it",
+        "{} is in use by a running server; stop it, apply the file, and start it again",
         dir.display()
     )]
     InUse { dir: PathBuf },
@@ -99,12 +99,7 @@ pub fn run(args: &PlanArgs) -> i32 {
 
 /// Runs `ringmill apply`; returns the exit code.
 pub fn apply(args: &ApplyArgs) -> i32 {
-    let applied = Given::load(&args.file).and_then(|given| match &args.target {
-        TargetArgs {
-            data: Some(dir), ..
-        } => apply_to_store(&given, dir, args),
-        TargetArgs { http, .. } => apply_to_server(&given, *http, args),
-    });
+    let applied = Given::load(&args.file).and_then(|given| apply_to_store(&given, args));
     applied.unwrap_or_else(|error| failed(&error))
 }
 
@@ -147,7 +142,8 @@ fn report_of(given: &Given, stored: &Stored, dir: &Path, keys: u64) -> Report {
     Report::new(&plan, outlook)
 }
 
-fn apply_to_store(given: &Given, dir: &Path, args: &ApplyArgs) -> Result<i32, PlanError> {
+fn apply_to_store(given: &Given, args: &ApplyArgs) -> Result<i32, PlanError> {
+    let dir = &args.data;
     let _lock = lock(dir)?;
     let stored = Stored::load(dir)?.ok_or_else(|| no_store(dir))?;
     let report = report_of(given, &stored, dir, args.keys);
@@ -165,24 +161,6 @@ fn apply_to_store(given: &Given, dir: &Path, args: &ApplyArgs) -> Result<i32, Pl
     schemas.add(&given.pipeline);
     stored::keep(dir, &given.text, &schemas)?;
     say!("applied: the next start computes all state from the log with this pipeline");
-    Ok(code)
-}
-
-fn apply_to_server(
-    given: &Given,
-    http: std::net::SocketAddr,
-    args: &ApplyArgs,
-) -> Result<i32, PlanError> {
-    let report = remote::plan(http, &given.text, args.keys)?;
-    let code = shown(&report, EXIT_OK);
-    if !report.refused.is_empty() {
-        return Ok(EXIT_USAGE);
-    }
-    if !confirmed(&report, args)? {
-        return Ok(EXIT_FAILED);
-    }
-    let done = remote::apply(http, &given.text)?;
-    say!("applied: {done}");
     Ok(code)
 }
 

@@ -68,7 +68,7 @@ impl Store {
         let narrow = client.schema().clone();
         client.publish(1, &hunt::rows(&narrow, 1, 1, 500));
         expected.extend(1, 500);
-        run("apply", &file, &data, &[]).expect(1, &["in use by a running server", "--http"]);
+        run("apply", &file, &data, &[]).expect(1, &["in use by a running server", "stop it"]);
         server.stop();
         let wide_file = dir.path().join("wide.toml");
         std::fs::write(&wide_file, wider()).unwrap();

@@ -10,8 +10,6 @@ use super::Report;
 
 /// A plan takes no longer.
 const PLAN_WAIT: Duration = Duration::from_secs(30);
-/// An apply computes state from the log: as long as it takes, within a day.
-const APPLY_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a server gave no answer, or none that helps.
 #[derive(Debug, Error)]
@@ -38,37 +36,20 @@ pub(super) enum RemoteError {
 
 /// What the server would make of a file.
 pub(super) fn plan(address: SocketAddr, text: &str, keys: u64) -> Result<Report, RemoteError> {
-    let body = post(
-        address,
-        &format!("/v1/pipeline/plan?keys={keys}"),
-        text,
-        PLAN_WAIT,
-    )?;
+    let body = post(address, &format!("/v1/pipeline/plan?keys={keys}"), text)?;
     serde_json::from_value(body).map_err(|error| RemoteError::Strange {
         address,
         what: error.to_string(),
     })
 }
 
-/// Applies a file; returns what came of it, in words.
-pub(super) fn apply(address: SocketAddr, text: &str) -> Result<String, RemoteError> {
-    let body = post(address, "/v1/pipeline/apply", text, APPLY_WAIT)?;
-    match body["applied"].as_str() {
-        Some(done) => Ok(done.to_owned()),
-        None => Err(RemoteError::Strange {
-            address,
-            what: body.to_string(),
-        }),
-    }
-}
-
-fn post(address: SocketAddr, path: &str, text: &str, wait: Duration) -> Result<Value, RemoteError> {
+fn post(address: SocketAddr, path: &str, text: &str) -> Result<Value, RemoteError> {
     let unreachable = |source| RemoteError::Unreachable {
         address,
         source: Box::new(source),
     };
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(wait))
+        .timeout_global(Some(PLAN_WAIT))
         .http_status_as_error(false)
         .build();
     let agent = ureq::Agent::new_with_config(config);
