@@ -139,3 +139,48 @@ fn the_hash_of_eight_bytes_can_be_undone() {
         assert_eq!(undo(key_hash(&key.to_le_bytes())) ^ base, key);
     }
 }
+
+#[test]
+fn removed_keys_are_gone_and_their_ids_used_again() {
+    let mut table = KeyTable::varying(11);
+    let mut model: HashMap<Vec<u8>, u32> = HashMap::new();
+    let mut most = 0;
+    for n in 0..300_000 {
+        let key = key_bytes(mixed(n) % 9_000, 11);
+        let hash = key_hash(&key);
+        if mixed(n + 1).is_multiple_of(2) {
+            let (id, added) = table.find_or_insert(hash, &key);
+            assert_eq!(added, !model.contains_key(&key), "op {n}");
+            assert_eq!(*model.entry(key).or_insert(id), id, "op {n}");
+        } else if let Some(id) = model.remove(&key) {
+            table.remove(hash, id);
+            assert_eq!(table.find(hash, &key), None, "op {n}");
+        }
+        most = most.max(model.len());
+    }
+    assert_eq!(table.len(), most, "no more ids than keys at one time");
+    for (key, id) in model {
+        assert_eq!(table.find(key_hash(&key), &key), Some(id));
+        assert_eq!(table.key(id), key);
+    }
+}
+
+#[test]
+fn removing_keeps_keys_of_one_probe_sequence_reachable() {
+    // All of one hash, so that every removal leaves a hole in the middle of a sequence.
+    let mut table = KeyTable::fixed(1);
+    for round in 0..50_u8 {
+        let ids: Vec<u32> = (0..40).map(|n| table.find_or_insert(77, &[n]).0).collect();
+        for n in (0..40).filter(|n| (n + round).is_multiple_of(3)) {
+            table.remove(77, ids[usize::from(n)]);
+        }
+        for n in 0..40 {
+            let there = !(n + round).is_multiple_of(3);
+            assert_eq!(
+                table.find(77, &[n]).is_some(),
+                there,
+                "round {round} key {n}"
+            );
+        }
+    }
+}
