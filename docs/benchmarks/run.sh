@@ -3,7 +3,7 @@
 # Stop everything else on the machine first; nothing here can make a busy machine quiet.
 #
 #   docs/benchmarks/run.sh            all scenarios
-#   docs/benchmarks/run.sh steady     one of: saturation steady many start replay keys cores season
+#   docs/benchmarks/run.sh steady     one of: saturation steady many start replay keys cores season close campaign
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -14,10 +14,11 @@ bin=${RINGMILL_BIN_DIR:-target/release}
 work=${RINGMILL_BENCH_DIR:-target/benchmarks}
 out=${RINGMILL_BENCH_OUT:-docs/benchmarks/results}
 export LC_ALL=C
-pipeline=docs/examples/treasure_hunt.toml
+hunt=docs/examples/treasure_hunt.toml
+pipelines=docs/benchmarks/pipelines
 engine=127.0.0.1:7430 engine_http=127.0.0.1:7431
 floor=127.0.0.1:7440 floor_http=127.0.0.1:7441
-all="saturation steady many start replay keys cores season"
+all="saturation steady many start replay keys cores season close campaign"
 
 [ -n "${RINGMILL_SKIP_BUILD:-}" ] || cargo build --release --bin ringmill --bin loadgen
 mkdir -p "$work" "$out"
@@ -29,11 +30,16 @@ stop_all() {
 }
 trap stop_all EXIT INT TERM
 
-# serve NAME LISTEN HTTP [ARGS...]: starts a server and waits for its ready line.
+# serve NAME LISTEN HTTP [ARGS...]: starts a server of the treasure hunt and waits for its ready line.
 serve() {
-    name=$1 listen=$2 http=$3
-    shift 3
-    "$bin/ringmill" serve --pipeline $pipeline --data "$work/$name" --listen "$listen" \
+    serve_pipeline $hunt "$@"
+}
+
+# serve_pipeline FILE NAME LISTEN HTTP [ARGS...]
+serve_pipeline() {
+    file=$1 name=$2 listen=$3 http=$4
+    shift 4
+    "$bin/ringmill" serve --pipeline "$file" --data "$work/$name" --listen "$listen" \
         --http "$http" "$@" >"$work/$name.out" 2>"$work/$name.err" &
     pid=$!
     servers="$servers $pid"
@@ -48,6 +54,14 @@ fresh_pair() {
     rm -rf "$work/engine" "$work/floor"
     serve engine $engine $engine_http --cpus 0
     serve floor $floor $floor_http --cpus 0 --floor log
+}
+
+# pair_of FILE OTHER: two pipelines that take turns, the second where the floor is otherwise.
+pair_of() {
+    stop_all
+    rm -rf "$work/engine" "$work/floor"
+    serve_pipeline "$1" engine $engine $engine_http --cpus 0
+    serve_pipeline "$2" floor $floor $floor_http --cpus 0
 }
 
 # load NAME [ARGS...]: the generator on CPU 1, in alternating blocks with the floor.
@@ -151,11 +165,9 @@ cores() {
 season() {
     stop_all
     rm -rf "$work/engine"
-    example=$pipeline pipeline=$work/season.toml
     season='season = { every = "10s", keep = 1 }'
-    sed "s/^ties = \"first-to-reach\"\$/&\n$season/" "$example" >"$pipeline"
-    serve engine $engine $engine_http --cpus 0
-    pipeline=$example
+    sed "s/^ties = \"first-to-reach\"\$/&\n$season/" $hunt >"$work/season.toml"
+    serve_pipeline "$work/season.toml" engine $engine $engine_http --cpus 0
     (while kill -USR1 "$pid" 2>/dev/null; do sleep 1; done) &
     # Load begins with a season's seventh second.
     sleep "$(date +%s.%N | awk '{ print 10 - ($1 + 4) % 10 }')"
@@ -174,6 +186,25 @@ season() {
             printf "second %4.1f: apply max %.3f ms\n", (base + $2) % 10, $4
         }' "$dump"
     } | tee "$out/season.txt"
+}
+
+# A window with a group for each of 1 M players closes in every block, and one is freed; beside the
+# same view with a window that no run closes.
+close() {
+    pair_of $pipelines/close.toml $pipelines/close_never.toml
+    load close --floor $floor --block 12s -d 36s -r 300k --batch 50
+    stop_all
+}
+
+# Repeats told by content, a join, two views and a board with splits, beside the treasure hunt alone.
+campaign() {
+    pair_of $pipelines/campaign.toml $hunt
+    # A row for each player, so that every event finds one.
+    "$bin/loadgen" run -a $engine --stream player_updates --cpus 1 --keys 1M --key-dist sequential \
+        -w 0s -d 1m --events 1M -r max --batch 500 -q >/dev/null || [ $? -eq 5 ]
+    load campaign --floor $floor --block "${block}s" -d "${seconds}s" -r max --batch 500 \
+        --stream finds
+    stop_all
 }
 
 for scenario in ${1:-$all}; do
