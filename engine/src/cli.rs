@@ -45,6 +45,9 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Run the [[test]] blocks of a pipeline file: events in, answers out, on a virtual clock.
     Test(TestArgs),
+    /// Run a pipeline through random events and faults, and compare every view and board with a
+    /// plain computation.
+    Sim(SimArgs),
     /// Look at this machine and say what stands in the way of low latency.
     Doctor(doctor::DoctorArgs),
     /// Show where the time went: per core and stage, from a latency dump.
@@ -125,6 +128,23 @@ pub struct TestArgs {
     /// Run only the tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
+}
+
+/// `ringmill sim`.
+#[derive(Clone, Debug, Args)]
+pub struct SimArgs {
+    /// The pipeline file.
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: PathBuf,
+    /// Seed of the first run; each further run takes the next one. A seed gives the same run again.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many runs.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
+    /// About how many events a run sends.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub events: u32,
 }
 
 /// `ringmill serve`.

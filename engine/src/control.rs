@@ -40,7 +40,7 @@ pub use cores::{
     CoreTimeouts, Cores, FirstRejected, Publication, PublishError, Published, ReadError, Replies,
     Source,
 };
-use driver::{Driver, DriverSetup};
+use driver::{Driver, DriverSetup, Pace};
 pub(crate) use dumps::Dumps;
 pub use facts::{ServeFacts, ShutdownHandle};
 use signals::{Asked, Signals};
@@ -179,7 +179,7 @@ struct Plane {
 }
 
 impl Plane {
-    fn assemble(self, limits: &ControlLimits) -> (Arc<App>, Driver) {
+    fn assemble(self, limits: &ControlLimits, pace: Pace) -> (Arc<App>, Driver) {
         let dumps = Dumps::new(self.dumper, &self.metrics);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let cores = Cores::new(commands, self.shard_failed.len(), limits.cores);
@@ -190,6 +190,7 @@ impl Plane {
             shard_failed: Arc::clone(&self.shard_failed),
             clock: self.clock,
             anonymous: ProducerId::of_name(&format!("http:{}", self.producer_seed)).0,
+            pace,
         });
         let app = App {
             cores,
@@ -224,7 +225,18 @@ pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) 
         producer_seed: "simulated".to_owned(),
         clock: RealClock::new(),
     };
-    let (app, driver) = plane.assemble(&ControlLimits::default());
+    // Waits are measured by the real clock, which has no part in a simulation.
+    let ever = Duration::from_secs(86_400);
+    let mut limits = ControlLimits {
+        cores: CoreTimeouts {
+            publish: ever,
+            query: ever,
+        },
+        ..ControlLimits::default()
+    };
+    limits.http.body.piece_timeout = ever;
+    limits.http.body.body_timeout = ever;
+    let (app, driver) = plane.assemble(&limits, Pace::Turns);
     tokio::spawn(driver.run());
     http::router(app)
 }
@@ -256,7 +268,7 @@ async fn serve(
         producer_seed: options.producer_seed,
         clock: options.clock,
     };
-    let (app, driver) = plane.assemble(&limits);
+    let (app, driver) = plane.assemble(&limits, Pace::Moments);
     let dumps = app.dumps.clone();
     let mut driver = tokio::spawn(driver.run());
     let (stop, stopping) = watch::channel(false);

@@ -3,7 +3,7 @@
 //! Runs on the control plane's thread. Handlers ask the cores through [`Cores`] and read metrics
 //! where the cores put them; none of them waits without a bound.
 
-mod answers;
+pub(crate) mod answers;
 mod boards;
 mod health;
 mod listen;

@@ -11,10 +11,10 @@
 //! [`wake`], [`message`], [`commit`]. Around it: [`serve`] starts everything, [`placement`] chooses
 //! the CPUs, [`recovery`] brings state back, [`clock`] tells the time, [`background`] prepares files,
 //! [`control`] and [`http`] answer the world, [`latency`], [`metrics`] and [`dump`] measure. [`cli`] is
-//! the command line; [`inspect`], [`doctor`], [`check`], [`plan`], [`testrun`] and [`verify`] are the
-//! commands beside `serve`. [`simulated`] is the whole of it in one thread, over parts that only seem
-//! to be there. `say` writes to the terminal, `stored` keeps the pipeline of a store, `sync` holds the
-//! atomics of the ring.
+//! the command line; [`inspect`], [`doctor`], [`check`], [`plan`], [`testrun`], [`sim`] and [`verify`]
+//! are the commands beside `serve`. [`simulated`] is the whole of it in one thread, over parts that
+//! only seem to be there; `stage` adds its routes. `say` writes to the terminal, `stored` keeps the
+//! pipeline of a store, `sync` holds the atomics of the ring.
 #![deny(unsafe_code)]
 
 #[macro_use]
@@ -42,7 +42,9 @@ pub mod plan;
 pub mod recovery;
 pub mod ring;
 pub mod serve;
+pub mod sim;
 pub mod simulated;
+mod stage;
 mod stored;
 mod sync;
 pub mod testrun;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use ringmill_engine::cli::{Cli, Command, LogCommand};
-use ringmill_engine::{check, doctor, inspect, plan, serve, testrun, verify};
+use ringmill_engine::{check, doctor, inspect, plan, serve, sim, testrun, verify};
 
 fn main() {
     let code = match Cli::parse().command {
@@ -11,6 +11,7 @@ fn main() {
         Command::Plan(args) => plan::run(&args),
         Command::Apply(args) => plan::apply(&args),
         Command::Test(args) => testrun::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Log(LogCommand::Verify { dir }) => verify::run(&dir),

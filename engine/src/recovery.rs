@@ -72,6 +72,11 @@ impl Layout {
         Ok(self)
     }
 
+    /// All layouts, the oldest first.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
     /// The layout that is written.
     pub fn newest(&self) -> &Epoch {
         self.epochs.last().expect("invariant: a store has a layout")

@@ -6,7 +6,6 @@
 //! which makes an hour of event time a matter of microseconds.
 
 mod matches;
-mod stage;
 mod steps;
 
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::time::Instant;
 use ringmill_shard::pipeline::{Pipeline, Test};
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, TestArgs};
+use crate::stage::Stage;
 use crate::{check, say};
 
 /// Runs the command; returns the exit code.
@@ -70,7 +70,7 @@ fn run_one(pipeline: &Arc<Pipeline>, test: &Test, shards: usize) -> Vec<String> 
         Err(error) => return vec![format!("no runtime for the handlers: {error}")],
     };
     runtime.block_on(async {
-        let stage = stage::Stage::new(pipeline, test.start_ms, shards);
+        let stage = Stage::new(pipeline, test.start_ms, shards);
         match stage {
             Ok(mut stage) => steps::play(&mut stage, pipeline, test).await,
             Err(error) => vec![format!("the simulated engine does not start: {error}")],

@@ -281,3 +281,28 @@ fn splits_that_cannot_be_read_are_refused() {
     let problem = fake.get("/v1/boards/areas/splits?region=north");
     assert_eq!(problem.problem(400, "bad-parameter")["parameter"], "region");
 }
+
+#[test]
+fn a_member_without_characters_is_a_member_and_null_is_none() {
+    let pipeline = format!(
+        "{}[board.notes]\nfrom = \"finds\"\nmember = \"note\"\nscore = \"count() desc\"\n",
+        http_support::HUNT
+    );
+    let limits = ControlLimits {
+        signals: false,
+        ..ControlLimits::default()
+    };
+    let fake = Fake::with(&pipeline, 1, limits);
+    let line = |note: Value| {
+        let find = json!({ "player": 1, "at": AT, "points": 1, "region": "x", "note": note });
+        format!("{find}\n")
+    };
+    let lines = [json!(""), Value::Null, json!(""), json!("a")].map(line);
+    assert_eq!(fake.post(EVENTS, &[], &lines.concat()).ok()["accepted"], 4);
+    let top = fake.get("/v1/boards/notes/top").ok();
+    let expected = json!([
+        { "rank": 1, "member": "", "score": 2 },
+        { "rank": 2, "member": "a", "score": 1 },
+    ]);
+    assert_eq!(top["rows"], expected);
+}

@@ -27,6 +27,7 @@ mod reason;
 mod syntax;
 
 use crate::schema::{FieldType, Schema};
+use crate::value::OwnedValue;
 
 pub(crate) use evaluate::Evaluated;
 pub use evaluate::Evaluator;
@@ -143,6 +144,11 @@ impl Expression {
     /// Whether another expression computes the same, however it is written.
     pub fn computes_the_same(&self, other: &Expression) -> bool {
         self.plan == other.plan
+    }
+
+    /// The numbers, texts and other values that it names.
+    pub fn constants(&self) -> Vec<OwnedValue> {
+        self.plan.nodes.iter().filter_map(Node::constant).collect()
     }
 
     /// The operations of its plan, operands first; the last is the result.

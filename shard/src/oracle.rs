@@ -12,6 +12,7 @@ pub mod boards;
 mod datum;
 pub mod expected;
 pub mod expression;
+pub mod journal;
 mod last;
 pub mod operations;
 pub mod repeats;
@@ -89,26 +90,24 @@ impl ClockRun {
     /// The last run of a log: watermarks in its order, and whether the clock set them. `base_ms` is
     /// the watermark before the log began.
     pub fn last(base_ms: i64, entries: impl Iterator<Item = (i64, bool)>) -> Self {
-        let mut run = None;
-        let mut at_ms = base_ms;
+        let (mut run, mut at_ms) = (Self::NONE, base_ms);
         for (watermark_ms, by_clock) in entries {
-            if watermark_ms <= at_ms {
-                continue;
-            }
-            run = match run {
-                Some(Self { from_ms, to_ms }) if by_clock && to_ms == at_ms => Some(Self {
-                    from_ms,
-                    to_ms: watermark_ms,
-                }),
-                _ if by_clock => Some(Self {
-                    from_ms: at_ms,
-                    to_ms: watermark_ms,
-                }),
-                run => run,
-            };
-            at_ms = watermark_ms;
+            run.note(at_ms, watermark_ms, by_clock);
+            at_ms = watermark_ms.max(at_ms);
         }
-        run.unwrap_or(Self::NONE)
+        run
+    }
+
+    /// A watermark behind one that stood at `at_ms`: a run goes on if it reached up to there.
+    fn note(&mut self, at_ms: i64, watermark_ms: i64, by_clock: bool) {
+        if watermark_ms <= at_ms || !by_clock {
+            return;
+        }
+        let goes_on = *self != Self::NONE && self.to_ms == at_ms;
+        *self = Self {
+            from_ms: if goes_on { self.from_ms } else { at_ms },
+            to_ms: watermark_ms,
+        };
     }
 
     /// Whether it was the clock that brought the watermark to a time.

@@ -6,21 +6,19 @@ use model::generate::random_pipeline;
 use model::random::Random;
 use model::world::World;
 
-/// Seeds per test; `RINGMILL_MODEL_SEEDS` asks for more, `RINGMILL_MODEL_SEED` for one.
+fn from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a seed or a number of seeds"))
+}
+
+/// Seeds of a test: so many, unless `RINGMILL_MODEL_SEEDS` says how many and `RINGMILL_MODEL_SEED`
+/// which is the first.
 fn seeds(default: u64) -> std::ops::Range<u64> {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|v| v.parse::<u64>().expect("a number"))
-    };
-    match (
-        number("RINGMILL_MODEL_SEED"),
-        number("RINGMILL_MODEL_SEEDS"),
-    ) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, Some(count)) => 0..count,
-        (None, None) => 0..default,
-    }
+    let first = from_env("RINGMILL_MODEL_SEED");
+    let count = from_env("RINGMILL_MODEL_SEEDS");
+    let count = count.unwrap_or(if first.is_some() { 1 } else { default });
+    let first = first.unwrap_or(0);
+    first..first + count
 }
 
 fn run(seed: u64, shards: &[usize], steps: usize) -> World {
@@ -67,4 +65,41 @@ fn a_change_of_shards_keeps_everything_and_dedupes_across_it() {
         run(seed, &[5, 1, 4], 50);
         run(seed, &[1, 5, 2, 2], 40);
     }
+}
+
+/// Numbers of shards that a store is opened with, one after the other.
+const SHARDS: [&[usize]; 9] = [
+    &[1],
+    &[2],
+    &[5],
+    &[1, 5],
+    &[2, 1],
+    &[5, 2],
+    &[2, 2],
+    &[1, 2, 5],
+    &[5, 1, 2],
+];
+
+/// The count that is asked of a release is `make model-10000`.
+#[test]
+fn random_pipelines_show_no_difference() {
+    let seeds = seeds(45);
+    let (mut differ, mut duplicates) = (Vec::new(), 0);
+    for seed in seeds.clone() {
+        let shards = SHARDS[(seed % SHARDS.len() as u64) as usize];
+        let steps = 100 / shards.len();
+        match std::panic::catch_unwind(|| run(seed, shards, steps).duplicates) {
+            Ok(retried) => duplicates += retried,
+            Err(_) => differ.push(seed),
+        }
+    }
+    let count = seeds.end - seeds.start;
+    println!(
+        "{count} random pipelines, {duplicates} duplicates, {} differ",
+        differ.len()
+    );
+    assert!(
+        differ.is_empty(),
+        "seeds that differ, told above: {differ:?}"
+    );
 }

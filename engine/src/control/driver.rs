@@ -50,6 +50,7 @@ pub(super) struct DriverSetup {
     pub(super) clock: RealClock,
     /// Identity of the control plane as a producer; unique per incarnation.
     pub(super) anonymous: u128,
+    pub(super) pace: Pace,
 }
 
 enum Read {
@@ -112,8 +113,19 @@ enum Flight {
     },
 }
 
+/// When the lanes are looked at again while something is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// After a moment: the cores work meanwhile, each on its own thread.
+    Moments,
+    /// As often as everyone else on this thread had a turn, the cores among them. Nothing then
+    /// depends on how fast the machine is.
+    Turns,
+}
+
 /// See the head of the file.
 pub(super) struct Driver {
+    pace: Pace,
     ports: Ports,
     commands: mpsc::Receiver<Command>,
     pipeline: Arc<Pipeline>,
@@ -134,6 +146,7 @@ impl Driver {
             shard_failed,
             clock,
             anonymous,
+            pace,
         } = setup;
         let shards = shard_failed.len();
         assert_eq!(
@@ -141,6 +154,7 @@ impl Driver {
             "invariant: the control plane is the last peer"
         );
         Driver {
+            pace,
             ports,
             commands,
             pipeline,
@@ -180,10 +194,21 @@ impl Driver {
             let command = self.commands.recv().await;
             return command.map(|command| self.enqueue(command)).is_some();
         };
-        match tokio::time::timeout(tick, self.commands.recv()).await {
-            Ok(Some(command)) => self.enqueue(command),
-            Ok(None) => return false,
-            Err(_) => {}
+        let next = match self.pace {
+            Pace::Moments => {
+                let next = tokio::time::timeout(tick, self.commands.recv()).await;
+                next.ok()
+            }
+            Pace::Turns => tokio::select! {
+                biased;
+                next = self.commands.recv() => Some(next),
+                () = tokio::task::yield_now() => None,
+            },
+        };
+        match next {
+            Some(Some(command)) => self.enqueue(command),
+            Some(None) => return false,
+            None => {}
         }
         true
     }

@@ -67,7 +67,7 @@ pub(super) fn missing(body: &mut Value, shards: &[usize]) {
 }
 
 /// The JSON form of a number. Sums beyond 64 bits are text, sums beyond their type `"overflow"`.
-pub(super) fn scalar(scalar: &Scalar) -> Value {
+pub(crate) fn scalar(scalar: &Scalar) -> Value {
     match (scalar.value(), scalar) {
         (Some(value), _) => value.to_json(),
         (None, Scalar::Wide(wide)) => wide.to_string().into(),

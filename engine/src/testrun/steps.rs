@@ -9,7 +9,7 @@ use ringmill_shard::pipeline::{Expect, Pipeline, Question, Send, Test};
 use serde_json::{Value, json};
 
 use super::matches::matches;
-use super::stage::Stage;
+use crate::stage::Stage;
 
 /// Rows of an answer that are shown when it is wrong.
 const SHOWN_BYTES_MAX: usize = 2_000;

@@ -92,6 +92,9 @@ const PACKAGE_HOMES: [(&str, &[&str]); 13] = [
         &[
             "engine/src/http",
             "engine/src/control",
+            "engine/src/sim.rs",
+            "engine/src/sim/",
+            "engine/src/stage.rs",
             "engine/src/testrun",
         ],
     ),
@@ -100,6 +103,9 @@ const PACKAGE_HOMES: [(&str, &[&str]); 13] = [
         &[
             "engine/src/http",
             "engine/src/control",
+            "engine/src/sim.rs",
+            "engine/src/sim/",
+            "engine/src/stage.rs",
             "engine/src/testrun",
             "loadgen/",
         ],

@@ -3,6 +3,7 @@
 
 mod code;
 mod pages;
+mod traps;
 mod tree;
 
 use tree::{File, files};
@@ -72,4 +73,9 @@ fn every_variable_is_explained() {
 #[test]
 fn every_dependency_has_its_reason() {
     check(pages::dependencies);
+}
+
+#[test]
+fn every_trap_has_its_tests() {
+    check(traps::untested_traps);
 }

@@ -221,10 +221,14 @@ impl Board {
         scores
     }
 
+    /// A board has no null member: no bytes are the empty text.
+    fn value<'b>(&self, schema: &Schema, bytes: &'b [u8]) -> Option<Value<'b>> {
+        Value::from_canonical(schema.fields[self.member].kind, bytes)
+    }
+
     fn by_json(&self, schema: &Schema) -> HashMap<String, i128> {
         let text = |bytes: &[u8]| {
-            schema
-                .value_of_canonical(self.member, bytes)
+            self.value(schema, bytes)
                 .map(|value| value.to_json().to_string())
         };
         self.scores
@@ -287,7 +291,7 @@ impl Board {
         let mut rng = SplitMix64::new(members.len() as u64);
         for _ in 0..sample.min(members.len()) {
             let (bytes, score) = members[below(rng.next_bits(), members.len() as u64) as usize];
-            let Some(value) = schema.value_of_canonical(self.member, bytes) else {
+            let Some(value) = self.value(schema, bytes) else {
                 continue;
             };
             let text = match value {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::schema::{FieldType, Schema};
+use crate::value::{OwnedValue, Value};
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +108,21 @@ impl Node {
     /// Indexes of the operands.
     pub(crate) fn args(&self) -> impl Iterator<Item = u32> {
         self.args.into_iter().filter(|&arg| arg != NONE)
+    }
+
+    /// The value that it is, if it is one and not null.
+    pub(crate) fn constant(&self) -> Option<OwnedValue> {
+        let plain = |value| Some(OwnedValue::Plain(value));
+        match (&self.op, self.kind) {
+            (Op::Text(text), _) => Some(OwnedValue::Text(text.clone())),
+            (Op::Uuid(bytes), _) => plain(Value::Uuid(*bytes)),
+            (Op::Bits(bits), FieldType::U64) => plain(Value::U64(*bits)),
+            (Op::Bits(bits), FieldType::I64) => plain(Value::I64(bits.cast_signed())),
+            (Op::Bits(bits), FieldType::F64) => plain(Value::F64(f64::from_bits(*bits))),
+            (Op::Bits(bits), FieldType::Time) => plain(Value::Time(bits.cast_signed())),
+            (Op::Bits(bits), FieldType::Bool) => plain(Value::Bool(*bits != 0)),
+            _ => None,
+        }
     }
 
     /// The same node with other operands.

@@ -9,7 +9,6 @@ use super::operations::{
 };
 use crate::expression::{Arithmetic, Comparison, Expression, Node, Op, Rounding};
 use crate::pipeline::Stream;
-use crate::schema::FieldType;
 
 /// All columns of an event: its fields, then the computed ones.
 pub fn columns(stream: &Stream, data: &[Datum]) -> Vec<Outcome> {
@@ -44,9 +43,10 @@ fn operation(node: &Node, args: &[Outcome]) -> Outcome {
     match &node.op {
         Op::Field(_) | Op::Computed(_) => unreachable!("invariant: the caller knows the row"),
         Op::Null => Ok(Datum::Null),
-        Op::Bits(bits) => Ok(of_bits(node.kind, *bits)),
-        Op::Uuid(bytes) => Ok(Datum::Uuid(*bytes)),
-        Op::Text(text) => Ok(Datum::Text(text.to_string())),
+        Op::Bits(_) | Op::Uuid(_) | Op::Text(_) => {
+            let constant = node.constant().expect("invariant: it is one");
+            Ok(Datum::of(constant.as_value()))
+        }
         Op::Arithmetic(of) => strict(arg(0), arg(1), |a, b| {
             arithmetic(sign_of(*of), node.kind, a, b)
         }),
@@ -71,17 +71,6 @@ fn operation(node: &Node, args: &[Outcome]) -> Outcome {
         Op::Lower => function("lower", args),
         Op::Upper => function("upper", args),
         Op::Cast => cast(node.kind, arg(0)?),
-    }
-}
-
-fn of_bits(kind: FieldType, bits: u64) -> Datum {
-    match kind {
-        FieldType::U64 => Datum::U64(bits),
-        FieldType::I64 => Datum::I64(bits.cast_signed()),
-        FieldType::F64 => Datum::F64(f64::from_bits(bits)),
-        FieldType::Time => Datum::Time(bits.cast_signed()),
-        FieldType::Bool => Datum::Bool(bits != 0),
-        FieldType::Uuid | FieldType::Text(_) => unreachable!("invariant: these are no bits"),
     }
 }
 

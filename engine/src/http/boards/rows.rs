@@ -4,14 +4,16 @@ use ringmill_shard::board::note_values;
 use ringmill_shard::merge::{Above, BoardPage, RankNumber};
 use ringmill_shard::pipeline::{Board, Pipeline};
 use ringmill_shard::query::BoardRow;
+use ringmill_shard::value::Value;
 use serde_json::{Map, Value as Json, json};
 
 use crate::http::answers::scalar;
 use crate::http::problem::Problem;
 
 pub(super) fn member_json(pipeline: &Pipeline, board: &Board, row: &BoardRow) -> Json {
-    let schema = &pipeline.streams[board.stream].schema;
-    let member = schema.value_of_canonical(board.member, &row.member);
+    // A board has no null member: no bytes are the empty text, in an optional field, too.
+    let kind = pipeline.streams[board.stream].schema.fields[board.member].kind;
+    let member = Value::from_canonical(kind, &row.member);
     member.map_or(Json::Null, |member| member.to_json())
 }
 
@@ -45,7 +47,7 @@ pub(super) fn row_json(
         let values = note_values(board, stream, &row.note)
             .ok_or_else(|| Problem::internal("a shard gave a note that cannot be read"))?;
         let columns = board.with.iter().zip(values);
-        let entry = |(column, value): (&usize, ringmill_shard::value::Value<'_>)| {
+        let entry = |(column, value): (&usize, Value<'_>)| {
             (stream.column(*column).name.to_owned(), value.to_json())
         };
         object["with"] = columns.map(entry).collect::<Map<_, _>>().into();
