@@ -30,6 +30,7 @@ odds = "luck / (luck - 0.5)"
 key = "device"
 time = { field = "at", disorder = "0s", max_future = "1s", idle = "2s" }
 durability = "memory"
+dedupe = { by = ["shop"], mode = "id", horizon = "1m", memory = "1MiB" }
 
 [stream.scans.fields]
 device = { id = 1, type = "uuid" }
