@@ -30,7 +30,7 @@ odds = "luck / (luck - 0.5)"
 key = "device"
 time = { field = "at", disorder = "0s", max_future = "1s", idle = "2s" }
 durability = "memory"
-dedupe = { by = ["shop"], mode = "id", horizon = "1m", memory = "1MiB" }
+dedupe = { by = ["shop"], mode = "id", horizon = "1m", memory = "8MiB" }
 
 [stream.scans.fields]
 device = { id = 1, type = "uuid" }
@@ -81,6 +81,8 @@ member = "player"
 score = ["sum(points) desc", "count() asc"]
 ties = "first-to-reach"
 season = { every = "20s", grace = "3s", keep = 2 }
+split = ["team"]
+with = ["kind", "points"]
 
 [board.last]
 from = "finds"

@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::http::Request;
 use ringmill_shard::limits::TOP_MAX;
 use ringmill_shard::merge::RankNumber;
-use ringmill_shard::oracle::Oracle;
-use ringmill_shard::oracle::boards::{Place, SeasonTruth, is_final, numbers};
+use ringmill_shard::oracle::boards::{Place, SeasonTruth, SplitTruth, is_final, numbers};
 use ringmill_shard::oracle::windows::windows_of;
+use ringmill_shard::oracle::{Datum, Oracle};
 use ringmill_shard::pipeline::{Board, Season};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Difference, ask, ask_with, same, segment};
 use crate::http::answers::scalar;
@@ -20,6 +20,8 @@ use crate::stage::Stage;
 const MEMBERS: usize = 6;
 /// Rows around each of them.
 const AROUND: usize = 5;
+/// Splits that are looked at.
+const SPLITS: usize = 12;
 
 pub(super) async fn compare(
     stage: &mut Stage,
@@ -30,7 +32,7 @@ pub(super) async fn compare(
     let (seasons, late) = oracle.board(board, watermark_ms);
     let mut equal = 0;
     for season in &seasons {
-        equal += compare_season(stage, board, season).await?;
+        equal += compare_season(stage, oracle, board, season).await?;
     }
     if let Some(season) = &board.season {
         let of = |core: &crate::simulated::SimulatedCore| core.state().watermark_ms(board.stream);
@@ -56,20 +58,38 @@ fn late_counter(stage: &Stage, board: &Board) -> u64 {
     cores.map(of).sum()
 }
 
-/// The rows of a season as they must be shown.
-fn rows(board: &Board, places: &[Place]) -> Vec<Value> {
+/// The rows of a season or a split of it, as they must be shown.
+fn rows(oracle: &Oracle<'_>, board: &Board, places: &[Place]) -> Vec<Value> {
     let numbers = numbers(places, board.rank);
     let row = |(place, number): (&Place, RankNumber)| {
-        json!({
+        let scores = place.scores();
+        let mut row = json!({
             "member": place.member.value().to_json(),
-            "score": match &place.scores[..] {
+            "score": match &scores[..] {
                 [score] => scalar(score),
                 scores => scores.iter().map(scalar).collect(),
             },
             "rank": number_json(number),
-        })
+        });
+        if !board.with.is_empty() {
+            row["with"] = named(oracle, board, &board.with, &place.note);
+        }
+        row
     };
     places.iter().zip(numbers).map(row).collect()
+}
+
+/// Values of columns by their names.
+fn named(oracle: &Oracle<'_>, board: &Board, columns: &[usize], values: &[Datum]) -> Value {
+    let stream = &oracle.pipeline.streams[board.stream];
+    let columns = columns.iter().zip(values);
+    let columns = columns.map(|(&column, value)| {
+        (
+            stream.column(column).name.to_owned(),
+            value.value().to_json(),
+        )
+    });
+    columns.collect::<Map<_, _>>().into()
 }
 
 fn number_json(number: RankNumber) -> Value {
@@ -79,16 +99,72 @@ fn number_json(number: RankNumber) -> Value {
     }
 }
 
+/// A season as a whole, and each of its splits.
 async fn compare_season(
     stage: &mut Stage,
+    oracle: &Oracle<'_>,
     board: &Board,
     season: &SeasonTruth,
 ) -> Result<u64, Difference> {
-    let expected = rows(board, &season.places);
     let of_season = season
         .span
         .map(|(start_ms, _)| format!("season={start_ms}"));
-    let of_season = of_season.unwrap_or_default();
+    let mut equal =
+        compare_part(stage, oracle, board, of_season.as_slice(), &season.places).await?;
+    if board.split.is_empty() {
+        return Ok(equal);
+    }
+    let refused = compare_splits(stage, oracle, board, season, of_season.as_slice()).await?;
+    // What a shard had no room for counts on the whole alone.
+    let splits = season.splits.iter().take(if refused { 0 } else { SPLITS });
+    for split in splits {
+        let values = named(oracle, board, &board.split, &split.values);
+        let values = values.as_object().into_iter().flatten();
+        let values = values.map(|(name, value)| format!("{name}={}", segment(value)));
+        let part: Vec<String> = of_season.iter().cloned().chain(values).collect();
+        equal += compare_part(stage, oracle, board, &part, &split.places).await?;
+    }
+    Ok(equal)
+}
+
+/// The list of splits; returns whether some shard had too many of them.
+async fn compare_splits(
+    stage: &mut Stage,
+    oracle: &Oracle<'_>,
+    board: &Board,
+    season: &SeasonTruth,
+    of_season: &[String],
+) -> Result<bool, Difference> {
+    let query = [of_season, &["n=10000".to_owned()]].concat().join("&");
+    let path = format!("/v1/boards/{}/splits?{query}", board.name);
+    let answer = ask(stage, &path).await?;
+    if answer["refused"] != 0 {
+        return Ok(true);
+    }
+    let row = |split: &SplitTruth| {
+        let values = named(oracle, board, &board.split, &split.values);
+        json!({ "split": values, "members": split.places.len() })
+    };
+    let sorted = |mut rows: Vec<Value>| {
+        rows.sort_by_key(Value::to_string);
+        Value::from(rows)
+    };
+    let expected = sorted(season.splits.iter().map(row).collect());
+    let found = sorted(answer["rows"].as_array().cloned().unwrap_or_default());
+    same(|| path.clone(), &expected, &found)?;
+    Ok(false)
+}
+
+/// A season or a split of it, named by `part`.
+async fn compare_part(
+    stage: &mut Stage,
+    oracle: &Oracle<'_>,
+    board: &Board,
+    part: &[String],
+    places: &[Place],
+) -> Result<u64, Difference> {
+    let expected = rows(oracle, board, places);
+    let of_season = part.join("&");
     let path = format!("/v1/boards/{}/top?n={TOP_MAX}&{of_season}", board.name);
     let path = path.trim_end_matches('&');
     let answer = ask(stage, path).await?;
@@ -115,11 +191,11 @@ async fn compare_season(
     };
     let step = expected.len().div_ceil(MEMBERS).max(1);
     let last = expected.len().checked_sub(1);
-    let places: BTreeSet<usize> = (0..expected.len()).step_by(step).chain(last).collect();
-    for place in places {
+    let chosen: BTreeSet<usize> = (0..expected.len()).step_by(step).chain(last).collect();
+    for place in chosen {
         compare_member(stage, board, &expected, place, &of_season).await?;
     }
-    compare_among(stage, board, season, &expected, &of_season).await?;
+    compare_among(stage, board, places, &expected, &of_season).await?;
     Ok(expected.len() as u64)
 }
 
@@ -139,7 +215,7 @@ async fn compare_member(
     }
     let path = format!("/v1/boards/{}/rank/{member}{of_season}", board.name);
     let answer = ask(stage, &path).await?;
-    for name in ["member", "score", "rank"] {
+    for name in ["member", "score", "rank", "with"] {
         same(|| format!("`{name}` of {path}"), &row[name], &answer[name])?;
     }
     let mark = if of_season.is_empty() { '?' } else { '&' };
@@ -161,12 +237,12 @@ async fn compare_member(
 async fn compare_among(
     stage: &mut Stage,
     board: &Board,
-    season: &SeasonTruth,
+    all: &[Place],
     expected: &[Value],
     of_season: &str,
 ) -> Result<(), Difference> {
     let places: Vec<usize> = (0..expected.len()).step_by(3).take(300).collect();
-    let asked: Vec<Place> = places.iter().map(|&at| season.places[at].clone()).collect();
+    let asked: Vec<Place> = places.iter().map(|&at| all[at].clone()).collect();
     let mut members: Vec<&Value> = places.iter().map(|&at| &expected[at]["member"]).collect();
     members.reverse();
     let path = format!("/v1/boards/{}/among{of_season}", board.name);
