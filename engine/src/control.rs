@@ -222,7 +222,7 @@ pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) 
         facts: ServeFacts::simulated(engine.shards()),
         shard_failed: Arc::clone(&engine.failed),
         disk_full: Arc::clone(&engine.disk_full),
-        producer_seed: "simulated".to_owned(),
+        producer_seed: format!("simulated:{}", engine.incarnation),
         clock: RealClock::new(),
     };
     // Waits are measured by the real clock, which has no part in a simulation.

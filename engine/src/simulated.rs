@@ -53,6 +53,8 @@ pub struct SimulatedEngine {
     pub layout: Layout,
     /// Whether this start began a layout.
     pub began_layout: bool,
+    /// How many starts the store has seen.
+    pub incarnation: u64,
     segment_bytes: u64,
     disk: SimDisk,
 }
@@ -118,6 +120,7 @@ impl SimulatedEngine {
             disk_full,
             layout,
             began_layout,
+            incarnation: manifest.state().incarnation,
             segment_bytes: log.segment_bytes,
             disk,
         };

@@ -90,6 +90,8 @@ fn trap_24_cores_without_events_do_not_hold_time_back() {
         let mut play = Play::new(5);
         play.find(1, START_MS, 1).await;
         play.find(1, START_MS + 1_500, 1).await;
+        // What an event allows is recorded with the next.
+        play.find(1, START_MS + 1_600, 1).await;
         // The other cores learn of it within about a second, long before they count as idle.
         for second in 1..=3 {
             play.stage.advance_to(second * 1_000);
