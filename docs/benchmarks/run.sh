@@ -171,7 +171,7 @@ season() {
     (while kill -USR1 "$pid" 2>/dev/null; do sleep 1; done) &
     # Load begins with a season's seventh second.
     sleep "$(date +%s.%N | awk '{ print 10 - ($1 + 4) % 10 }')"
-    "$bin/loadgen" run -a $engine --cpus 1 --keys 1M -w 2s -d 42s --batch 50 \
+    "$bin/loadgen" run -a $engine --cpus 1 --keys 1M -w 2s -d "$((5 * block))s" --batch 50 \
         -r "${RINGMILL_BENCH_RATE:-300k}" \
         2>"$work/season.live" >"$work/season.result" || [ $? -eq 5 ]
     stop_all
