@@ -2,7 +2,8 @@
 //!
 //! A line is read straight into its row; no tree is built. Members that the schema does not know
 //! are passed over. Numbers may be text, because JSON numbers above 2^53 do not survive many
-//! programs; a time is ms since the epoch or RFC 3339 text; null and absent are the same.
+//! programs; a time is ms since the epoch or RFC 3339 text; null and absent are the same, and stand
+//! for the default of a field that has one.
 
 use std::fmt;
 
@@ -60,7 +61,7 @@ pub fn parse_line(schema: &Schema, line: &[u8], row: &mut [u8]) -> Result<(), Li
     for (index, field) in schema.fields.iter().enumerate() {
         if seen >> index & 1 == 0 {
             schema
-                .set(row, index, &Value::Null)
+                .leave_out(row, index)
                 .map_err(|reject| refuse(field, reject.reason, "is required and missing"))?;
         }
     }
@@ -261,7 +262,8 @@ impl<'de> Visitor<'de> for CellSeed<'_, '_> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.write(Ok(Value::Null))
+        let default = self.target.schema.default_of(self.index);
+        self.write(Ok(default.unwrap_or(Value::Null)))
     }
 
     fn visit_bool<E: de::Error>(self, v: bool) -> Result<(), E> {

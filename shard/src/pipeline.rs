@@ -11,6 +11,7 @@ mod decimal;
 mod declared;
 mod dedupe;
 mod duration;
+mod field;
 mod fit;
 mod forecast;
 mod former;

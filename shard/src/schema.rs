@@ -4,6 +4,7 @@
 //! what can be wrong, so rows of integers cost next to nothing.
 
 mod check;
+mod limits;
 mod widen;
 
 use std::fmt;
@@ -13,6 +14,9 @@ use crate::reject::{Reject, RejectReason};
 use crate::row;
 use crate::value::{self, Value};
 use check::Check;
+use limits::Defaults;
+
+pub use limits::Limits;
 pub use widen::Widening;
 
 /// The first line of a description.
@@ -229,6 +233,7 @@ pub struct Schema {
     pub row_bytes: u16,
     null_offset: u16,
     checks: Box<[Check]>,
+    defaults: Option<Defaults>,
 }
 
 impl Schema {
@@ -245,6 +250,7 @@ impl Schema {
             row_bytes: layout.row_bytes as u16,
             null_offset: layout.null_offset as u16,
             checks,
+            defaults: None,
             fields: layout.fields,
         })
     }

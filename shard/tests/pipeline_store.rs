@@ -356,6 +356,38 @@ fn what_tells_events_apart_cannot_change_but_its_memory_may() {
 }
 
 #[test]
+fn limits_of_fields_cannot_change_but_defaults_may() {
+    let points = "id = 4, type = \"i64\"";
+    let with = |rules: &str| replaced(points, &format!("{points}{rules}"));
+    let planned = |stored: &str, text: &str| {
+        let (pipeline, declarations) = Pipeline::parse_declared(text).unwrap();
+        let plan = pipeline.plan(&declarations, &parse(stored));
+        let refused: Vec<String> = plan.refused.iter().map(Problem::to_string).collect();
+        (refused, plan.steps[0].to_string())
+    };
+    let stored = with(", min = 0, max = 9, default = 3");
+    let (refused, step) = planned(&stored, &with(", min = 0, max = 9"));
+    assert!(
+        refused.is_empty() && step.contains("default of field points"),
+        "{refused:?} {step}"
+    );
+    assert_ne!(
+        parse(&with(", min = 0, max = 9")).digest(),
+        parse(&stored).digest()
+    );
+    let expected = |given: &str| {
+        format!(
+            "line 2, column 9: `min` and `max` of field `points` of stream `finds` are 0 to 9 in \
+             the store, {given} in the file; replay would judge events anew that were \
+             acknowledged; keep the limits of the store, or open another data directory"
+        )
+    };
+    let (refused, _) = planned(&stored, &with(", min = 0"));
+    assert_eq!(refused, [expected("0 to 9223372036854775807")]);
+    assert_eq!(planned(&stored, STORED).0, [expected("not there")]);
+}
+
+#[test]
 fn forecast_names_what_tells_events_apart() {
     let rule = |rule: &str| {
         let rule = format!("dedupe = {{ {rule} }}\n[stream.finds.fields]");

@@ -101,12 +101,17 @@ fn describe(pipeline: &Pipeline) -> Value {
 /// A stream as the pipeline declares it.
 pub(super) fn describe_stream(stream: &Stream) -> Value {
     let name = |field: usize| &stream.schema.fields[field].name;
-    let fields = stream.schema.fields.iter().map(|field| {
+    let fields = stream.schema.fields.iter().enumerate();
+    let fields = fields.map(|(index, field)| {
+        let limits = stream.schema.limits(index);
+        let default = stream.schema.default_of(index);
         json!({
             "id": field.id,
             "name": field.name,
             "type": field.kind.to_string(),
             "optional": field.optional,
+            "within": limits.map(|limits| limits.to_string()),
+            "default": default.map(|default| default.to_json()),
         })
     });
     json!({

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::FieldSpec;
+use crate::schema::{FieldSpec, Limits};
 
 fn schema() -> Schema {
     let spec = |id, name: &str, kind, optional| FieldSpec {
@@ -50,6 +50,64 @@ fn every_type_and_form() {
     assert_eq!(row["u"], 5);
     assert_eq!(row["f"], 3.0);
     assert!(row["i"].is_null() && row["s"].is_null());
+}
+
+#[test]
+fn what_a_line_leaves_out_has_its_default() {
+    let mut schema = schema();
+    schema.set_default(0, &Value::U64(7)).unwrap();
+    let wrong = schema.set_default(0, &Value::Text("x"));
+    assert_eq!(wrong.unwrap_err().reason, RejectReason::WrongType);
+    schema.set_default(6, &Value::Text("none")).unwrap();
+    let read = |line: &str| {
+        let mut row = vec![0xee; schema.row_len()];
+        parse_line(&schema, line.as_bytes(), &mut row).unwrap();
+        assert_eq!(schema.validate(&row), Ok(()));
+        let row = row_to_json(&schema, &row);
+        (row["u"].clone(), row["i"].clone(), row["s"].clone())
+    };
+    let (seven, null, none) = (7.into(), serde_json::Value::Null, "none".into());
+    assert_eq!(read("{}"), (seven, null.clone(), none));
+    let read = read(r#"{"u":null,"s":""}"#);
+    assert_eq!(
+        read,
+        (7.into(), null, "".into()),
+        "null is absent, an empty text is not"
+    );
+}
+
+#[test]
+fn limits_are_for_the_shard_to_judge() {
+    let mut schema = schema();
+    let limits = Limits::of(FieldType::I64, Some(Value::I64(-3)), Some(Value::I64(4)));
+    schema.limit(1, limits.unwrap());
+    let limits = Limits::of(FieldType::F64, None, Some(Value::F64(0.5)));
+    schema.limit(2, limits.unwrap());
+    let judge = |line: &str| {
+        let mut row = vec![0; schema.row_len()];
+        parse_line(&schema, line.as_bytes(), &mut row).unwrap();
+        schema
+            .validate(&row)
+            .map_err(|reject| (reject.reason, reject.field))
+    };
+    for line in [
+        "{\"u\":1}",
+        "{\"u\":1,\"i\":-3,\"f\":0.5}",
+        "{\"u\":1,\"i\":4,\"f\":-1e300}",
+    ] {
+        assert_eq!(judge(line), Ok(()), "{line}");
+    }
+    for (line, field) in [
+        ("{\"u\":1,\"i\":-4}", 1),
+        ("{\"u\":1,\"i\":5}", 1),
+        ("{\"u\":1,\"f\":0.5000001}", 2),
+    ] {
+        assert_eq!(
+            judge(line),
+            Err((RejectReason::OutOfRange, field)),
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -65,6 +65,14 @@ fn describe_stream(stream: &Stream, line: &mut dyn FnMut(String)) {
         ));
     }
     line(schema.description());
+    for (index, field) in schema.fields.iter().enumerate() {
+        if let Some(limits) = schema.limits(index) {
+            line(format!("limits {} {limits}", field.id));
+        }
+        if let Some(default) = schema.default_of(index) {
+            line(format!("default {} {default}", field.id));
+        }
+    }
     for (Computed { name, .. }, meaning) in computed.iter().zip(meanings(stream)) {
         let name = name.as_deref().unwrap_or_default();
         line(format!("computed {name} = {meaning}"));

@@ -19,7 +19,7 @@ pub const TIME: [&str; 4] = ["field", "disorder", "max_future", "idle"];
 /// In `[stream.NAME.dedupe]`.
 pub const DEDUPE: [&str; 5] = ["by", "mode", "horizon", "scope", "memory"];
 /// In each field of `[stream.NAME.fields]`.
-pub const FIELD: [&str; 4] = ["id", "type", "optional", "was"];
+pub const FIELD: [&str; 7] = ["id", "type", "optional", "min", "max", "default", "was"];
 /// In `[view.NAME]`.
 pub const VIEW: [&str; 6] = ["from", "where", "group", "window", "columns", "was"];
 /// In `[view.NAME.window]`.

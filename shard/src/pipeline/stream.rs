@@ -8,6 +8,7 @@ use crate::expression::Expression;
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::pipeline::computed::{ComputedDraft, read_computed};
 use crate::pipeline::dedupe::{DedupeRule, read_dedupe};
+use crate::pipeline::field::read_rules;
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text, as_table};
 use crate::pipeline::{Durability, Stream, TimeRule, keys, suggest};
@@ -186,7 +187,7 @@ fn read_fields(
     };
     let fields = Section::free(format!("[stream.{name}.fields]"), span.clone(), table);
     let (mut drafts, mut specs): (Vec<FieldDraft>, Vec<FieldSpec>) = (Vec::new(), Vec::new());
-    let mut whole = true;
+    let (mut whole, mut rules) = (true, Vec::new());
     for (field, span, value) in fields.entries() {
         if !is_identifier(field) {
             report.add_hint(
@@ -212,6 +213,10 @@ fn read_fields(
         let id = read_id(report, &section, &specs);
         let kind = read_type(report, &section);
         let optional = section.boolean(report, "optional").unwrap_or(false);
+        if let Some(kind) = kind {
+            let read = read_rules(report, &section, kind, optional);
+            rules.push((field.to_owned(), read));
+        }
         drafts.push(FieldDraft {
             name: field.to_owned(),
             kind,
@@ -235,7 +240,13 @@ fn read_fields(
     let schema = Schema::new(specs)
         .map_err(|error| report.add(span, format!("{}: {error}", fields.path)))
         .ok();
-    (drafts, schema)
+    let with_rules = schema.map(|mut schema| {
+        for (field, rules) in rules {
+            rules.apply(&mut schema, &field);
+        }
+        schema
+    });
+    (drafts, with_rules)
 }
 
 fn read_id(report: &mut Report<'_>, field: &Section<'_, '_>, before: &[FieldSpec]) -> Option<u16> {

@@ -6,10 +6,10 @@
 use crate::limits::{TIME_MS_MAX, TIME_MS_MIN};
 use crate::reject::{Reject, RejectReason};
 use crate::row::{self, Layout};
-use crate::schema::{Field, FieldType};
+use crate::schema::{Field, FieldType, Limits};
 
 /// No null bit: the field is required.
-const REQUIRED: u16 = u16::MAX;
+pub(super) const REQUIRED: u16 = u16::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
@@ -23,6 +23,13 @@ pub(super) enum Check {
         offset: u16,
         null_bit: u16,
         rule: Rule,
+    },
+    /// The value of a cell that is not null. Behind all others: the cell is one of its type.
+    Limits {
+        field: u8,
+        offset: u16,
+        null_bit: u16,
+        limits: Limits,
     },
 }
 
@@ -116,6 +123,18 @@ impl Check {
                     rule.run(row, offset)
                 };
                 checked.map_err(|reason| Reject::of_field(reason, field))
+            }
+            Check::Limits {
+                field,
+                offset,
+                null_bit: bit,
+                limits,
+            } => {
+                let is_null = bit != REQUIRED && null_bit(row, null_offset, bit);
+                if is_null || limits.hold_cell(row, offset) {
+                    return Ok(());
+                }
+                Err(Reject::of_field(RejectReason::OutOfRange, field))
             }
         }
     }

@@ -39,7 +39,10 @@ impl ShardState {
             let time_ms = stream.schema.time_ms(row, stream.time.field);
             let valid = match &came {
                 None => stream.schema.validate(row),
-                Some(came) => came.validate(row_index),
+                // Former schemas know the types of fields, not their limits.
+                Some(came) => came
+                    .validate(row_index)
+                    .and_then(|()| stream.schema.validate(row)),
             };
             let verdict = valid.and_then(|()| {
                 if time_ms > future_limit_ms {

@@ -10,7 +10,8 @@ use ringmill_shard::pipeline::{
     ScoreRule, Season, Stream, Ties, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::reject::RejectReason;
-use ringmill_shard::schema::{FieldSpec, FieldType, Schema};
+use ringmill_shard::schema::{FieldSpec, FieldType, Limits, Schema};
+use ringmill_shard::value::Value;
 
 pub(crate) fn stream(
     name: &str,
@@ -108,6 +109,12 @@ fn random_stream(random: &mut Random, index: usize) -> Stream {
     };
     let mut stream = stream(&format!("s{index}"), *random.pick(&keys), time, &fields);
     random_dedupe(random, &mut stream, first_id);
+    if random.chance(30) {
+        // Of the i64 of every random stream.
+        let (min, max) = (Value::I64(-6), random.chance(50).then_some(Value::I64(9)));
+        let limits = Limits::of(FieldType::I64, Some(min), max).unwrap();
+        stream.schema.limit(2, limits);
+    }
     stream
 }
 
@@ -429,8 +436,14 @@ pub(crate) fn random_event(random: &mut Random, stream: &Stream, time_ms: i64, k
         schema.set(&mut row, index, &datum.value()).unwrap();
         data.push(datum);
     }
+    let beyond = |(index, datum): (usize, &Datum)| {
+        let limits = schema.limits(index);
+        limits.is_some_and(|limits| !limits.hold(&datum.value()))
+    };
     let mut bad = None;
-    if random.chance(4) {
+    if data.iter().enumerate().any(beyond) {
+        bad = Some(RejectReason::OutOfRange);
+    } else if random.chance(4) {
         bad = damage(random, stream, &mut row, &data);
     }
     Event { data, row, bad }

@@ -7,6 +7,7 @@ mod board;
 mod board_columns;
 mod dedupe;
 mod expression;
+mod field;
 mod file;
 mod stream;
 mod test;

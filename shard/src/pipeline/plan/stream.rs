@@ -8,7 +8,7 @@ use super::{Fate, Plan, Step, former, problem};
 use crate::pipeline::declared::{Declarations, Kind, Place};
 use crate::pipeline::duration::duration_text;
 use crate::pipeline::{DedupeMode, Durability, Pipeline, Stream, fit};
-use crate::schema::Field;
+use crate::schema::{Field, Limits};
 
 const OTHER_STORE: &str = "open another data directory";
 
@@ -98,6 +98,7 @@ impl Judge<'_> {
         let mut changes = self.fields(plan);
         self.fixed(plan);
         self.dedupe(plan, &mut changes);
+        self.limits(plan, &mut changes);
         let (new, old) = (self.new, self.old);
         let times = [
             ("disorder", old.time.disorder_ms, new.time.disorder_ms),
@@ -174,6 +175,37 @@ impl Judge<'_> {
             plan.refused.push(problem(self.at, message, hint));
         } else if new.dedupe != old.dedupe {
             changes.push("memory of dedupe".to_owned());
+        }
+    }
+
+    /// Replay checks rows again. Defaults were written into the rows, and may differ.
+    fn limits(&self, plan: &mut Plan, changes: &mut Vec<String>) {
+        let (new, old) = (&self.new.schema, &self.old.schema);
+        for (index, field) in new.fields.iter().enumerate() {
+            let same = |old: &Field| old.id == field.id;
+            let Some(known) = old.fields.iter().position(same) else {
+                continue;
+            };
+            let (stored, given) = (old.limits(known), new.limits(index));
+            if stored != given {
+                let shown = |limits: Option<Limits>| match limits {
+                    Some(limits) => limits.to_string(),
+                    None => "not there".to_owned(),
+                };
+                let message = format!(
+                    "`min` and `max` of field `{}` of stream `{}` are {} in the store, {} in the \
+                     file; replay would judge events anew that were acknowledged",
+                    field.name,
+                    self.new.name,
+                    shown(stored),
+                    shown(given)
+                );
+                let hint = "keep the limits of the store, or open another data directory";
+                plan.refused.push(problem(self.at, message, hint));
+            }
+            if old.default_of(known) != new.default_of(index) {
+                changes.push(format!("default of field {}", field.name));
+            }
         }
     }
 
