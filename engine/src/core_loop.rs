@@ -38,6 +38,7 @@ use crate::metrics::{CoreMetrics, Counter};
 use crate::net::{Net, NetEvent, SocketId};
 
 mod advice;
+mod ahead;
 mod apply;
 mod gauges;
 mod hello;
@@ -140,8 +141,8 @@ pub(crate) struct Core<D: Disk, C> {
     /// Replies that wait until the log is durable, and those that wait until it is written.
     durable: CommitQueue,
     written: CommitQueue,
-    /// Connections with something to acknowledge or to send.
-    dirty: Vec<SocketId>,
+    /// Connections with something to acknowledge or to send, in the order of their waiting.
+    dirty: VecDeque<SocketId>,
     /// Connections with a frame that found no room, in the order of their waiting.
     blocked: VecDeque<SocketId>,
     /// Answers that are being handed over piece by piece.
@@ -219,7 +220,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
             sessions: HashMap::new(),
             durable: CommitQueue::new(),
             written: CommitQueue::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             blocked: VecDeque::new(),
             answers: VecDeque::new(),
             delta_sent: 0,
@@ -274,6 +275,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
         busy |= core.reap_log();
         core.release();
         busy |= core.drain_replies();
+        core.look_ahead(net, events);
         for event in events.drain(..) {
             Self::on_event(net, core, event);
         }
@@ -288,6 +290,7 @@ impl<N: Net, D: Disk, C: Clock> CoreLoop<N, D, C> {
         core.acknowledge(net);
         core.publish_lanes();
         net.flush();
+        busy |= core.has_acks_left();
         core.let_flush_run(busy);
         core.end_turn(net.counters(), busy);
         busy
@@ -403,7 +406,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             && !connection.dirty
         {
             connection.dirty = true;
-            self.dirty.push(socket);
+            self.dirty.push_back(socket);
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! Members lie in buckets of a key range each. Inside a bucket the list is *unsorted and
 //! append-only*: a member that moves is appended to its new bucket's list and leaves a hole in its
-//! old one. So an update touches the record, two counters and one entry each of two lists, and
-//! never shifts or sorts. Only reads order things, one bucket at a time:
+//! old one, which is a bit that is cleared. So an update touches the record, two counters, an entry
+//! and two bits, and never shifts or sorts. Only reads order things, one bucket at a time:
 //!
 //! ```text
 //! records  member -> key, bucket, position
 //! guide    score -> bucket, a guess that the bucket's own bounds prove or refute
 //! buckets  bounds, members per bucket                           (one cache line each)
-//! lists    members of a bucket, some of them holes
+//! lists    members of a bucket and holes; a bit per entry tells which
 //! pages    exact lower bounds of <= 128 buckets, members per page (searched if the guess fails)
 //!
 //! rank = members of the pages before + of the buckets before + better ones in the own bucket
@@ -30,7 +30,7 @@ mod tests;
 use crate::prefetch::prefetch;
 use crate::table::chunks::Chunks;
 use balance::BUCKET_SPARSE_MEMBERS;
-use bucket::{Bucket, HOLE, LIST_ENTRIES_MAX, List, NO_BUCKET, empty_list};
+use bucket::{Bucket, LIST_ENTRIES_MAX, List, NO_BUCKET, Present, empty_list};
 use guide::Guide;
 pub(crate) use key::{ById, Names};
 use key::{FullKey, pair};
@@ -73,6 +73,7 @@ pub struct RankIndex<const WORDS: usize> {
     buckets: Vec<Bucket>,
     /// By number of the bucket.
     lists: Vec<List>,
+    present: Vec<Present>,
     free: Vec<u32>,
     guide: Guide,
     directory: Directory<WORDS>,
@@ -94,6 +95,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
             records: Chunks::new(),
             buckets: vec![Bucket::WHOLE],
             lists: vec![empty_list()],
+            present: vec![Present::NONE],
             free: Vec::new(),
             guide: Guide::new(),
             directory: Directory::new(0),
@@ -143,13 +145,12 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         }
     }
 
-    /// Finds the bucket that an update will go to, and asks for the entries of the lists that the
-    /// member will leave and join.
+    /// Finds the bucket that an update will go to, and asks for what the member will leave and join.
     #[inline]
     pub(crate) fn aim(&mut self, member: u32, words: &[u64; WORDS], names: impl Names) -> Aim {
         if let Some(record) = self.record(member) {
             let left = record.bucket as usize;
-            prefetch(&self.lists[left][record.position as usize % LIST_ENTRIES_MAX]);
+            prefetch(self.present[left].word(record.position as usize));
             prefetch(&self.buckets[left]);
         }
         let bucket = self.locate(member, words, names);
@@ -245,6 +246,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         let entry = usize::from(bucket.entries) % LIST_ENTRIES_MAX;
         (record.bucket, record.position) = (bucket_id, entry as u32);
         self.lists[bucket_id as usize][entry] = member;
+        self.present[bucket_id as usize].set(entry);
         bucket.entries += 1;
         bucket.members += 1;
         bucket.ascending = if ascends {
@@ -284,7 +286,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// Accounts for a member that left `bucket_id`, where it stood at `position`.
     #[inline]
     fn leave(&mut self, bucket_id: u32, position: u32) {
-        self.lists[bucket_id as usize][position as usize % LIST_ENTRIES_MAX] = HOLE;
+        self.present[bucket_id as usize].clear(position as usize);
         let bucket = &mut self.buckets[bucket_id as usize];
         bucket.members -= 1;
         let members = bucket.members;

@@ -1,6 +1,6 @@
 //! `KeyTable`: canonical key bytes to a dense `u32` id, with a bounded worst insert.
 //!
-//! A directory, indexed by hash bits 39 and below, points to segments of 2,048 slots. A full
+//! A directory, indexed by hash bits 39 and below, points to segments of 2,560 slots. A full
 //! segment splits in two, which moves at most one segment's entries; no insert ever rehashes the
 //! whole table. Bits 40..52 choose the group and with it the shard, so all keys of one shard may
 //! share them: neither the directory nor the slots use them.
@@ -17,10 +17,10 @@ use crate::schema::{Field, FieldType};
 use arena::{KeyArena, same_bytes};
 use segment::{NO_ID, Segment, Slot};
 
-/// Slots of a segment that takes part in splitting.
-const SEGMENT_SLOTS: usize = 2_048;
-/// Slots of the first segment; it doubles up to `SEGMENT_SLOTS`, so that small tables are small.
-const SEGMENT_SLOTS_MIN: usize = 16;
+/// Lines of a segment that takes part in splitting: 32 KiB.
+const SEGMENT_LINES: usize = 512;
+/// Lines of the first segment; it doubles up to `SEGMENT_LINES`, so that small tables are small.
+const SEGMENT_LINES_MIN: usize = 4;
 /// The directory takes its bits from here downwards, the slots from bit 0 upwards.
 const DIRECTORY_TOP_BIT: u32 = 40;
 /// Keys that share many hash bits must not blow the directory up: beyond this many directory
@@ -84,7 +84,7 @@ impl KeyTable {
     fn with(arena: KeyArena, hash_is_key: bool) -> Self {
         Self {
             directory: vec![0],
-            segments: vec![Segment::new(SEGMENT_SLOTS_MIN, 0)],
+            segments: vec![Segment::new(SEGMENT_LINES_MIN, 0)],
             arena,
             depth: 0,
             hash_is_key,
@@ -211,8 +211,8 @@ impl KeyTable {
         self.arena.clear();
         self.free.clear();
         self.segments.truncate(1);
-        if self.segments[0].slots() > SEGMENT_SLOTS {
-            self.segments[0] = Segment::new(SEGMENT_SLOTS_MIN, 0);
+        if self.segments[0].lines() > SEGMENT_LINES {
+            self.segments[0] = Segment::new(SEGMENT_LINES_MIN, 0);
         }
         self.segments[0].clear();
         self.segments[0].depth = 0;
@@ -250,7 +250,7 @@ impl KeyTable {
         let directory_would_grow = depth == self.depth;
         let directory_max = DIRECTORY_PER_SEGMENT_MAX * (self.segments.len() + 1);
         let too_wide = directory_would_grow && self.directory.len() * 2 > directory_max;
-        if self.segments[index].slots() < SEGMENT_SLOTS || depth >= 28 || too_wide {
+        if self.segments[index].lines() < SEGMENT_LINES || depth >= 28 || too_wide {
             self.double_segment(index);
         } else {
             if directory_would_grow {
@@ -265,7 +265,7 @@ impl KeyTable {
         self.scratch.clear();
         segment.drain_into(&mut self.scratch);
         self.moved += self.scratch.len() as u64;
-        *segment = Segment::new(segment.slots() * 2, segment.depth);
+        *segment = Segment::new(segment.lines() * 2, segment.depth);
         for slot in &self.scratch {
             segment.insert(slot.hash, slot.id);
         }
@@ -288,7 +288,7 @@ impl KeyTable {
         self.moved += self.scratch.len() as u64;
         segment.depth += 1;
         let depth = segment.depth;
-        let mut upper = Segment::new(segment.slots(), depth);
+        let mut upper = Segment::new(segment.lines(), depth);
         let deciding_bit = DIRECTORY_TOP_BIT - u32::from(depth);
         for slot in &self.scratch {
             let half = if slot.hash >> deciding_bit & 1 == 1 {

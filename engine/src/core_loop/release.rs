@@ -16,6 +16,10 @@ use crate::net::{Net, SocketId};
 /// Bytes that wait for a client that does not read; more ends the connection.
 const OUT_BYTES_MAX: usize = 1 << 20;
 
+/// Connections that are sent to in one turn. A send is a walk through the kernel's whole network
+/// path, and what the disk has done meanwhile is looked at between turns.
+const SENDS_PER_TURN_MAX: usize = 16;
+
 fn span(from_ns: u64, to_ns: u64) -> u64 {
     to_ns.saturating_sub(from_ns)
 }
@@ -145,14 +149,17 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
-    /// Acknowledges, sends, and closes what has nothing more to say.
+    /// Acknowledges, sends, and closes what has nothing more to say, as far as the turn's share
+    /// goes. Of the others each gets one ack for all that has become safe by its turn.
     pub(super) fn acknowledge(&mut self, net: &mut impl Net) {
         if self.dirty.is_empty() {
             return;
         }
         let acked_ns = self.clock.mono_ns();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for &socket in &dirty {
+        for _ in 0..SENDS_PER_TURN_MAX {
+            let Some(socket) = self.dirty.pop_front() else {
+                return;
+            };
             let Some(connection) = self.connection(socket) else {
                 continue;
             };
@@ -160,8 +167,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
             self.write_acks(socket, acked_ns);
             self.send(net, socket);
         }
-        dirty.clear();
-        self.dirty = dirty;
+    }
+
+    /// Whether connections wait for their turn to be acknowledged.
+    pub(super) fn has_acks_left(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     fn write_acks(&mut self, socket: SocketId, acked_ns: u64) {

@@ -16,8 +16,8 @@ use crate::pipeline::{
 };
 use board::board_lines;
 
-/// Hash-table slots of a key: 16 bytes each, at the mean load of a segment that splits.
-const TABLE_SLOT_BYTES: u64 = 30;
+/// Hash-table slots of a key: five in 64 bytes, at the mean load of a segment that splits.
+const TABLE_SLOT_BYTES: u64 = 25;
 /// One column of one group of one window: a 128-bit accumulator and its count.
 const CELL_BYTES: u64 = 32;
 /// The place of a group's cells.

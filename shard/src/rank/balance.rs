@@ -3,7 +3,7 @@
 //! A list that is full is cleared of holes or, if more than half of it is members, split at the
 //! median of the *whole* key, so a million equal scores are no special case. Small neighbours merge.
 
-use super::bucket::{Bucket, HOLE, LIST_ENTRIES_MAX, empty_list};
+use super::bucket::{Bucket, LIST_ENTRIES_MAX, Present, empty_list};
 use super::key::{ById, FullKey, Names, pair};
 use super::page::Spot;
 use super::{RankIndex, Record};
@@ -41,26 +41,38 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// While arrivals ascend, all members that have the greatest pair stand at the end of the list,
     /// unless every one of these arrivals has it.
     fn split_off_top(&mut self, bucket_id: u32) -> bool {
-        let Bucket { ascending, top, .. } = self.buckets[bucket_id as usize];
+        let Bucket {
+            ascending,
+            top,
+            entries,
+            ..
+        } = self.buckets[bucket_id as usize];
         if ascending < ASCENDING_MIN {
             return false;
         }
-        let entries = self.entries(bucket_id);
-        let below_top =
-            |&member: &u32| member != HOLE && pair(&self.records.at(member as usize).words) < top;
-        let Some(last_below) = entries.iter().rposition(below_top) else {
+        let entries = usize::from(entries);
+        let list = &self.lists[bucket_id as usize];
+        let present = &mut self.present[bucket_id as usize];
+        let below_top = |&position: &usize| {
+            let member = list[position] as usize;
+            present.has(position) && pair(&self.records.at(member).words) < top
+        };
+        let Some(last_below) = (0..entries).rev().find(below_top) else {
             return false;
         };
         let kept = last_below + 1;
-        if entries.len() - kept >= usize::from(ascending) {
+        if entries - kept >= usize::from(ascending) {
             return false;
         }
         let mut keys = std::mem::take(&mut self.scratch);
         keys.clear();
-        let greatest = self.entries(bucket_id)[kept..]
-            .iter()
-            .filter(|&&m| m != HOLE);
-        keys.extend(greatest.map(|&member| self.full_key(member)));
+        for position in kept..entries {
+            if present.has(position) {
+                let member = list[position];
+                keys.push(FullKey::of(self.records.at(member as usize).words, member));
+                present.clear(position);
+            }
+        }
         let spot = self.spot_of(bucket_id);
         let upper_id = self.new_bucket();
         let bucket = &mut self.buckets[bucket_id as usize];
@@ -110,23 +122,21 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         );
     }
 
-    /// Closes the holes of a list. Holes are at random places, so no branch asks for them.
+    /// Closes the holes of a list.
     fn compact(&mut self, bucket_id: u32) {
-        let bucket = &mut self.buckets[bucket_id as usize];
         let list = &mut self.lists[bucket_id as usize];
-        let used = &list[..usize::from(bucket.entries)];
-        let first_hole = used.iter().position(|&member| member == HOLE);
-        let first_hole = first_hole.unwrap_or(used.len());
-        let mut kept = first_hole;
-        for position in first_hole..used.len() {
+        let present = &mut self.present[bucket_id as usize];
+        let mut kept = 0;
+        for position in present.positions() {
             let member = list[position];
             list[kept] = member;
-            kept += usize::from(member != HOLE);
+            if kept != position {
+                self.records.at_mut(member as usize).position = kept as u32;
+            }
+            kept += 1;
         }
-        bucket.entries = kept as u16;
-        for (position, &member) in list[..kept].iter().enumerate().skip(first_hole) {
-            self.records.at_mut(member as usize).position = position as u32;
-        }
+        *present = Present::first(kept);
+        self.buckets[bucket_id as usize].entries = kept as u16;
     }
 
     /// Makes `keys` the members of a bucket.
@@ -136,6 +146,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         bucket.entries = keys.len() as u16;
         bucket.ascending = 0;
         bucket.top = keys.iter().map(|key| pair(&key.words)).max().unwrap_or(0);
+        self.present[bucket_id as usize] = Present::first(keys.len());
         let list = &mut self.lists[bucket_id as usize];
         for (position, key) in keys.iter().enumerate() {
             list[position] = key.member();
@@ -148,6 +159,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         self.free.pop().unwrap_or_else(|| {
             self.buckets.push(Bucket::UNUSED);
             self.lists.push(empty_list());
+            self.present.push(Present::NONE);
             (self.buckets.len() - 1) as u32
         })
     }
@@ -198,6 +210,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
             let record = self.records.at_mut(key.member() as usize);
             (record.bucket, record.position) = (other, u32::from(bucket.entries));
             self.lists[other as usize][usize::from(bucket.entries)] = key.member();
+            self.present[other as usize].set(usize::from(bucket.entries));
             bucket.entries += 1;
             bucket.members += 1;
             bucket.top = bucket.top.max(pair(&key.words));
@@ -239,6 +252,7 @@ impl<const WORDS: usize> RankIndex<WORDS> {
     /// Keeps a bucket that is out of the directory for later use.
     fn retire(&mut self, bucket_id: u32) {
         self.buckets[bucket_id as usize] = Bucket::UNUSED;
+        self.present[bucket_id as usize] = Present::NONE;
         self.free.push(bucket_id);
     }
 
@@ -261,12 +275,12 @@ impl<const WORDS: usize> RankIndex<WORDS> {
             assert_eq!(bucket.pair_to, to.unwrap_or(u128::MAX));
             let spot = self.spot_of(*bucket_id);
             pages[spot.at] += u64::from(bucket.members);
-            for (position, &member) in self.entries(*bucket_id).iter().enumerate() {
-                if member != HOLE {
-                    let record: &Record<WORDS> = self.records.at(member as usize);
-                    assert_eq!(record.bucket, *bucket_id);
-                    assert_eq!(record.position, position as u32);
-                }
+            for position in self.present[*bucket_id as usize].positions() {
+                assert!(position < usize::from(bucket.entries));
+                let member = self.lists[*bucket_id as usize][position];
+                let record: &Record<WORDS> = self.records.at(member as usize);
+                assert_eq!(record.bucket, *bucket_id);
+                assert_eq!(record.position, position as u32);
             }
             let mut keys = Vec::new();
             self.keys_of(*bucket_id, &mut keys);

@@ -1,7 +1,6 @@
 //! Reads: counts down to one bucket, then its members.
 
 use super::RankIndex;
-use super::bucket::HOLE;
 use super::key::{ById, FullKey, Names, pair};
 use crate::table::KeyTable;
 use std::cmp::Ordering;
@@ -104,15 +103,10 @@ impl<const WORDS: usize> RankIndex<WORDS> {
         (above, better)
     }
 
-    /// The entries of a bucket's list, holes included.
-    pub(super) fn entries(&self, bucket: u32) -> &[u32] {
-        let used = usize::from(self.buckets[bucket as usize].entries);
-        &self.lists[bucket as usize][..used]
-    }
-
     pub(super) fn members_of(&self, bucket: u32) -> impl Iterator<Item = u32> {
-        let entries = self.entries(bucket).iter().copied();
-        entries.filter(|&member| member != HOLE)
+        let list = &self.lists[bucket as usize];
+        let positions = self.present[bucket as usize].positions();
+        positions.map(|position| list[position])
     }
 
     pub(super) fn full_key(&self, member: u32) -> FullKey<WORDS> {

@@ -1,11 +1,11 @@
 //! Boards in the passes over a batch: keys to ids, then every board of the stream.
 
-use super::{Scratch, ShardState, Source, accepted};
+use super::{Scratch, ShardState, Source, StreamState, accepted};
 use crate::aggregate::Number;
 use crate::board::{BoardState, Origin};
 use crate::delta::{Delta, DeltaQueue};
 use crate::entry::EventBatch;
-use crate::partition::key_hash;
+use crate::partition::{group_of, key_hash, shard_of};
 use crate::watermark::ClockMove;
 use crate::window::ViewState;
 
@@ -52,6 +52,43 @@ impl ShardState {
                 state.prefetch(&self.scratch.members);
             }
         }
+    }
+
+    /// Asks for the line that the key of a row of `stream` is looked up in. With
+    /// [`ShardState::expect_member`], a second pass over the same rows, the misses of many small
+    /// batches overlap before the first of them is applied. Nothing is promised: an unknown stream,
+    /// a row that is too short or the key of another shard is passed over.
+    pub fn expect_key(&self, stream: usize, row: &[u8]) {
+        if let Some((state, hash, _)) = self.expected(stream, row) {
+            state.keys.prefetch(hash);
+        }
+    }
+
+    /// Asks for what the boards hold of the key of a row, see [`ShardState::expect_key`].
+    pub fn expect_member(&self, stream: usize, row: &[u8]) {
+        let Some((state, hash, key)) = self.expected(stream, row) else {
+            return;
+        };
+        let Some(member) = state.keys.find(hash, key) else {
+            return;
+        };
+        for &board in &state.key_boards {
+            if let BoardState::Key(board) = &self.boards[board] {
+                board.prefetch(&[member]);
+            }
+        }
+    }
+
+    /// The state of a stream whose boards need ids, and the key of a row with its hash.
+    #[inline]
+    fn expected<'r>(&self, stream: usize, row: &'r [u8]) -> Option<(&StreamState, u64, &'r [u8])> {
+        let state = self.streams.get(stream).filter(|state| state.needs_keys)?;
+        let declared = &self.pipeline.streams[stream];
+        let row = row.get(..declared.schema.row_len())?;
+        let key = declared.schema.canonical_bytes(row, declared.key);
+        let hash = key_hash(key);
+        let owner = shard_of(group_of(hash), usize::from(self.place.shards));
+        (owner == usize::from(self.place.shard)).then_some((state, hash, key))
     }
 
     pub(super) fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, origin: Origin) {
@@ -108,6 +145,47 @@ impl ShardState {
         match self.boards.get_mut(usize::from(delta.board)) {
             Some(BoardState::Foreign(board)) => board.apply_delta(delta),
             Some(BoardState::Key(_)) | None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::Pipeline;
+    use crate::state::{Place, ShardState};
+    use std::sync::Arc;
+
+    /// What is looked at ahead was not checked yet, so it may be anything.
+    #[test]
+    fn rows_that_are_expected_may_be_anything_and_change_nothing() {
+        let number_key = include_str!("../../../docs/examples/treasure_hunt.toml");
+        let text_key = number_key.replace("key = \"player\"", "key = \"region\"");
+        let text_key = text_key.replace("member = \"player\"", "member = \"region\"");
+        for text in [
+            number_key,
+            &text_key[..text_key.find("[[test]]").expect("tests")],
+        ] {
+            let pipeline = Arc::new(Pipeline::parse(text).expect("a valid pipeline"));
+            let row_len = pipeline.streams[0].schema.row_len();
+            for shard in 0..2 {
+                let place = Place {
+                    shard,
+                    shards: 2,
+                    log_stream: u32::from(shard),
+                    older: Vec::new(),
+                };
+                let state = ShardState::new(Arc::clone(&pipeline), place);
+                let before = state.digest();
+                for stream in [0, 1, usize::MAX] {
+                    for bytes in 0..=row_len + 1 {
+                        for fill in [0x00, 0x07, 0xff] {
+                            state.expect_key(stream, &vec![fill; bytes]);
+                            state.expect_member(stream, &vec![fill; bytes]);
+                        }
+                    }
+                }
+                assert_eq!(state.digest(), before);
+            }
         }
     }
 }

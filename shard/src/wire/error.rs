@@ -38,7 +38,7 @@ pub enum ErrorCode {
     DiskFull,
     /// The shard stopped; whether the events are durable is unknown until a retry.
     ShardFailed,
-    /// Too much is in flight; send again later.
+    /// Too much is in flight; send again later. Reserved: this server stops reading instead.
     Overloaded,
     /// A frame was begun and not finished in time.
     SlowSender,
