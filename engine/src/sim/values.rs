@@ -84,7 +84,7 @@ impl<'p> Values<'p> {
                 _ => (small as i64 - self.keys as i64 / 3).into(),
             },
             FieldType::F64 => ((small as f64 - self.keys as f64 / 3.0) * 0.25 + 0.0).into(),
-            FieldType::Bool => (small % 2 == 0).into(),
+            FieldType::Bool => (small.is_multiple_of(2)).into(),
             FieldType::Time => (now_ms - small as i64 * 977).into(),
             FieldType::Uuid => format!("{small:08x}-0000-4000-8000-{small:012x}").into(),
             FieldType::Text(capacity) => text(small, usize::from(capacity)).into(),
