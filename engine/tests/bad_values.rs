@@ -154,21 +154,7 @@ fn over_http_each_has_a_clear_answer_and_nothing_is_lost() {
             "out_of_range",
         );
         finds.rejected(json!({ "at": YEARS_AHEAD_MS }), "at", "future_time");
-        finds.malformed(json!({ "at": i64::MAX }), "at", "out_of_range");
-        finds.malformed(
-            json!({ "points": "9223372036854775808" }),
-            "points",
-            "out_of_range",
-        );
-        finds.malformed(json!({ "weight": "NaN" }), "weight", "not_finite");
-        finds.malformed(json!({ "weight": "inf" }), "weight", "not_finite");
-        finds.malformed(json!({ "kind": "lighthouse" }), "kind", "text_too_long");
-        finds.malformed(
-            json!({ "player": "x".repeat(10_000) }),
-            "player",
-            "text_too_long",
-        );
-        finds.malformed(json!({ "player": null }), "player", "missing");
+        no_events(&mut finds);
         // A name of no bytes is a name, and text that nobody has seen before is a group.
         finds.accepted(json!({ "player": "", "points": 3 }));
         finds.accepted(json!({ "kind": "\u{e9}?" }));
@@ -210,6 +196,25 @@ fn over_http_each_has_a_clear_answer_and_nothing_is_lost() {
         }
         server.stop();
     }
+}
+
+/// Lines that no event can be made of.
+fn no_events(finds: &mut Finds) {
+    finds.malformed(json!({ "at": i64::MAX }), "at", "out_of_range");
+    finds.malformed(
+        json!({ "points": "9223372036854775808" }),
+        "points",
+        "out_of_range",
+    );
+    finds.malformed(json!({ "weight": "NaN" }), "weight", "not_finite");
+    finds.malformed(json!({ "weight": "inf" }), "weight", "not_finite");
+    finds.malformed(json!({ "kind": "lighthouse" }), "kind", "text_too_long");
+    finds.malformed(
+        json!({ "player": "x".repeat(10_000) }),
+        "player",
+        "text_too_long",
+    );
+    finds.malformed(json!({ "player": null }), "player", "missing");
 }
 
 /// The same id again, with the same content and with another.

@@ -56,6 +56,7 @@ fn season(world: &World, start_ms: i64) -> Vec<(u64, Scalar)> {
     let board = BoardSeason {
         board: 0,
         season_ms: Some(START_MS + start_ms),
+        split: Vec::new(),
     };
     let query = Query::Top {
         board,

@@ -8,7 +8,7 @@ use crate::expression::Expression;
 use crate::limits::{DURATION_MS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::pipeline::computed::{ComputedDraft, read_computed};
 use crate::pipeline::dedupe::{DedupeRule, read_dedupe};
-use crate::pipeline::field::read_rules;
+use crate::pipeline::field::{FieldRules, read_rules};
 use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, Text, as_table};
 use crate::pipeline::{Durability, Stream, TimeRule, keys, suggest};
@@ -240,13 +240,15 @@ fn read_fields(
     let schema = Schema::new(specs)
         .map_err(|error| report.add(span, format!("{}: {error}", fields.path)))
         .ok();
-    let with_rules = schema.map(|mut schema| {
-        for (field, rules) in rules {
-            rules.apply(&mut schema, &field);
-        }
-        schema
-    });
-    (drafts, with_rules)
+    (drafts, schema.map(|schema| with_rules(schema, rules)))
+}
+
+/// The schema with what its fields allow.
+fn with_rules(mut schema: Schema, rules: Vec<(String, FieldRules)>) -> Schema {
+    for (field, rules) in rules {
+        rules.apply(&mut schema, &field);
+    }
+    schema
 }
 
 fn read_id(report: &mut Report<'_>, field: &Section<'_, '_>, before: &[FieldSpec]) -> Option<u16> {
