@@ -10,7 +10,7 @@ use ringmill_shard::pipeline::parse_duration_ms;
 use ringmill_storage::level::Level;
 
 use crate::core_loop::{Floor, Spin};
-use crate::{doctor, inspect};
+use crate::{correct, doctor, inspect};
 
 /// Exit code: done.
 pub const EXIT_OK: i32 = 0;
@@ -48,6 +48,13 @@ pub enum Command {
     /// Run a pipeline through random events and faults, and compare every view and board with a
     /// plain computation.
     Sim(SimArgs),
+    /// Take stored events back, in every view and on every board that can follow.
+    Retract(correct::RetractArgs),
+    /// Put back what a correction has taken.
+    Undo(correct::UndoArgs),
+    /// Show what an answer is made of.
+    #[command(subcommand)]
+    Explain(correct::ExplainCommand),
     /// Look at this machine and say what stands in the way of low latency.
     Doctor(doctor::DoctorArgs),
     /// Show where the time went: per core and stage, from a latency dump.

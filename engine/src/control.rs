@@ -13,6 +13,7 @@ mod cores;
 mod driver;
 mod dumps;
 mod facts;
+mod logs;
 mod publish;
 mod signals;
 mod split;
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 use ringmill_shard::entry::ProducerId;
 use ringmill_shard::pipeline::Pipeline;
+use ringmill_storage::disk::Disk;
+use ringmill_storage::disk::posix::PosixDisk;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -35,6 +38,7 @@ use crate::dump::Dumper;
 use crate::http::{self, App, GuardedListener, HttpLimits};
 use crate::mesh::Ports;
 use crate::metrics::CoreMetrics;
+use crate::recovery::Layout;
 use crate::simulated::{self, SimulatedEngine};
 pub use cores::{
     CoreTimeouts, Cores, FirstRejected, Publication, PublishError, Published, ReadError, Replies,
@@ -43,6 +47,8 @@ pub use cores::{
 use driver::{Driver, DriverSetup, Pace};
 pub(crate) use dumps::Dumps;
 pub use facts::{ServeFacts, ShutdownHandle};
+use logs::LogRequest;
+pub(crate) use logs::Logs;
 use signals::{Asked, Signals};
 
 /// Commands that may wait for the driver.
@@ -76,6 +82,8 @@ pub struct ControlOptions {
     pub producer_seed: String,
     /// The clock that cores measure with.
     pub clock: RealClock,
+    /// Where the logs lie; without it nothing can be corrected or explained.
+    pub store: Option<Layout>,
     /// Limits and waits; the defaults suit a server.
     pub limits: ControlLimits,
 }
@@ -176,13 +184,18 @@ struct Plane {
     disk_full: Arc<AtomicBool>,
     producer_seed: String,
     clock: RealClock,
+    logs: Logs,
 }
 
 impl Plane {
     fn assemble(self, limits: &ControlLimits, pace: Pace) -> (Arc<App>, Driver) {
         let dumps = Dumps::new(self.dumper, &self.metrics);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let cores = Cores::new(commands, self.shard_failed.len(), limits.cores);
+        let lane = self.ports.requests_out[0].as_ref();
+        let lane = lane.expect("invariant: a lane to each shard");
+        let part_bytes = lane.max_body() - driver::QUERY_TICKET_BYTES;
+        let shards = self.shard_failed.len();
+        let cores = Cores::new(commands, shards, limits.cores, part_bytes);
         let driver = Driver::new(DriverSetup {
             ports: self.ports,
             commands: inbox,
@@ -204,6 +217,8 @@ impl Plane {
             limits: limits.http.clone(),
             dumps,
             producers: Default::default(),
+            logs: self.logs,
+            correcting: Default::default(),
             rows: Default::default(),
         };
         (Arc::new(app), driver)
@@ -212,7 +227,12 @@ impl Plane {
 
 /// The routes of a simulated engine, without a socket: they answer while its cores get their turns.
 /// Must be called within a runtime, which the owner of the lanes runs on.
-pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) -> axum::Router {
+pub fn routes(
+    engine: &SimulatedEngine,
+    pipeline: &Arc<Pipeline>,
+    ports: Ports,
+) -> (axum::Router, LogReads) {
+    let (logs, requests) = Logs::new(engine.layout.clone());
     let plane = Plane {
         pipeline: Arc::clone(pipeline),
         ports,
@@ -224,6 +244,7 @@ pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) 
         disk_full: Arc::clone(&engine.disk_full),
         producer_seed: format!("simulated:{}", engine.incarnation),
         clock: RealClock::new(),
+        logs,
     };
     // Waits are measured by the real clock, which has no part in a simulation.
     let ever = Duration::from_secs(86_400);
@@ -238,7 +259,33 @@ pub fn routes(engine: &SimulatedEngine, pipeline: &Arc<Pipeline>, ports: Ports) 
     limits.http.body.body_timeout = ever;
     let (app, driver) = plane.assemble(&limits, Pace::Turns);
     tokio::spawn(driver.run());
-    http::router(app)
+    (http::router(app), LogReads { requests })
+}
+
+/// Requests of the routes of a simulated engine to read its logs, which have to be served.
+pub struct LogReads {
+    requests: mpsc::Receiver<LogRequest>,
+}
+
+impl LogReads {
+    /// Serves what waits from a disk of the simulation; true if there was anything.
+    pub fn serve<D: Disk>(&mut self, disk: &mut D) -> bool {
+        let mut any = false;
+        while let Ok(request) = self.requests.try_recv() {
+            request.serve(disk);
+            any = true;
+        }
+        any
+    }
+}
+
+/// Serves requests to read the logs, each on a thread that may wait for the disk.
+async fn read_logs(mut requests: mpsc::Receiver<LogRequest>) {
+    while let Some(request) = requests.recv().await {
+        let read = move || request.serve(&mut PosixDisk::new());
+        // A reader that panicked has told so by not answering.
+        let _ = tokio::task::spawn_blocking(read).await;
+    }
 }
 
 async fn serve(
@@ -256,6 +303,8 @@ async fn serve(
         .set_nonblocking(true)
         .map_err(ControlError::Start)?;
     let listener = tokio::net::TcpListener::from_std(options.http).map_err(ControlError::Start)?;
+    let (logs, requests) = options.store.map(Logs::new).unzip();
+    requests.map(|requests| tokio::spawn(read_logs(requests)));
     let plane = Plane {
         pipeline: options.pipeline,
         ports: options.ports,
@@ -267,6 +316,7 @@ async fn serve(
         disk_full: options.disk_full,
         producer_seed: options.producer_seed,
         clock: options.clock,
+        logs: logs.unwrap_or_default(),
     };
     let (app, driver) = plane.assemble(&limits, Pace::Moments);
     let dumps = app.dumps.clone();

@@ -40,6 +40,7 @@ use crate::net::{Net, NetEvent, SocketId};
 mod advice;
 mod ahead;
 mod apply;
+mod correct;
 mod gauges;
 mod hello;
 mod lanes;

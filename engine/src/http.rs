@@ -5,6 +5,7 @@
 
 pub(crate) mod answers;
 mod boards;
+mod corrections;
 mod health;
 mod listen;
 mod metrics;
@@ -33,7 +34,7 @@ use axum::routing::{get, post};
 use ringmill_shard::pipeline::Pipeline;
 use serde_json::Value;
 
-use crate::control::{Cores, Dumps, ServeFacts};
+use crate::control::{Cores, Dumps, Logs, ServeFacts};
 use crate::metrics::CoreMetrics;
 pub use listen::ConnectionLimits;
 pub(crate) use listen::GuardedListener;
@@ -63,6 +64,9 @@ pub(crate) struct App {
     pub(crate) dumps: Dumps,
     pub(crate) producers: producers::Producers,
     pub(crate) rows: ndjson::RowBudget,
+    pub(crate) logs: Logs,
+    /// One correction at a time.
+    pub(crate) correcting: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -132,6 +136,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/boards/{board}/seasons", get(boards::get_seasons))
         .route("/v1/boards/{board}/splits", get(boards::get_splits))
         .route("/v1/boards/{board}/among", post(boards::post_among))
+        .route(
+            "/v1/boards/{board}/explain/{member}",
+            get(boards::get_explain),
+        )
+        .route(
+            "/v1/corrections",
+            get(corrections::get_corrections).post(corrections::post_correction),
+        )
+        .route("/v1/corrections/{id}/undo", post(corrections::post_undo))
         .route("/v1/views/{view}", get(views::get_view))
         .route("/v1/views/{view}/late", get(side::get_late))
         .route("/v1/producers/{name}", get(streams::get_producer))
@@ -150,8 +163,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 const ROUTES: &str = "/v1/streams/{s}/events, /v1/streams/{s}, /v1/streams/{s}/rejected, \
      /v1/streams/{s}/duplicates, /v1/boards/{b}/top, /v1/boards/{b}/rank/{member}, \
-     /v1/boards/{b}/around/{member}, /v1/views/{v}, /v1/views/{v}/late, /v1/producers/{name}, \
-     /v1/pipeline, /v1/pipeline/plan, /v1/status, /v1/dump, /metrics, /healthz, /readyz";
+     /v1/boards/{b}/around/{member}, /v1/boards/{b}/explain/{member}, /v1/corrections, \
+     /v1/corrections/{id}/undo, /v1/views/{v}, /v1/views/{v}/late, /v1/producers/{name}, \
+     /v1/pipeline, /v1/pipeline/plan, \
+     /v1/status, /v1/dump, /metrics, /healthz, /readyz";
 
 async fn no_route(request: Request) -> Problem {
     let detail = format!(
@@ -168,7 +183,8 @@ async fn no_route(request: Request) -> Problem {
 
 async fn wrong_method(request: Request) -> Problem {
     let path = request.uri().path();
-    let is_post = path.ends_with("/events") || path == "/v1/dump" || path == "/v1/pipeline/plan";
+    let is_post = path.ends_with("/events") || path.ends_with("/undo");
+    let is_post = is_post || path == "/v1/dump" || path == "/v1/pipeline/plan";
     let allowed = if is_post { "POST" } else { "GET, HEAD" };
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,

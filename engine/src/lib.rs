@@ -28,6 +28,7 @@ pub mod commit;
 pub mod connection;
 pub mod control;
 pub mod core_loop;
+pub mod correct;
 pub mod doctor;
 pub mod dump;
 pub mod http;

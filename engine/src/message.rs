@@ -19,6 +19,8 @@ pub mod request {
     pub const DELTA: u32 = 5;
     /// [`super::ProducerAsk`] and its name: what is known of a producer. Credited.
     pub const PRODUCER_ASK: u32 = 6;
+    /// `ticket u64`, then a part of a correction, as its log entry. Answered by [`ANSWER`] chunks.
+    pub const CORRECTION: u32 = 8;
     /// Finish: drain, make durable, acknowledge, leave.
     pub const STOP: u32 = 7;
     /// [`super::AnswerHeader`], then bytes: a piece of the answer to a query.

@@ -122,6 +122,12 @@ impl Layout {
         streams
     }
 
+    /// All logs of older layouts, oldest first.
+    pub fn all_older_streams(&self) -> Vec<u32> {
+        let older = &self.epochs[..self.epochs.len() - 1];
+        older.iter().flat_map(Epoch::streams).collect()
+    }
+
     /// A shard's place among the shards, now and before.
     pub fn place(&self, shard: usize) -> Place {
         let layout = |epoch: &Epoch| ShardLayout {

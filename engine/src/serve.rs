@@ -141,6 +141,7 @@ fn start(args: &ServeArgs, started: Instant) -> Result<(), ServeError> {
         disk_full: Arc::clone(&engine.disk_full),
         producer_seed: format!("{:x}-{:x}", store.store_id as u64, store.incarnation),
         clock: engine.clock.clone(),
+        store: Some(store.layout.clone()),
         limits: ControlLimits::default(),
     });
     // Whoever started the server may have closed its output; clients are served all the same.

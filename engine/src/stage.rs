@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ringmill_shard::pipeline::Pipeline;
-use ringmill_storage::disk::sim::SimWorld;
+use ringmill_storage::disk::sim::{SimDisk, SimWorld};
 use ringmill_storage::error::StorageError;
 use ringmill_storage::layout::BLOCK_BYTES;
 use ringmill_storage::log::LogOptions;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::clock::ManualClock;
-use crate::control;
+use crate::control::{self, LogReads};
 use crate::mesh::MeshOptions;
 use crate::simulated::{SimulatedEngine, SimulatedOptions};
 
@@ -39,8 +39,11 @@ const QUIET_TURNS: u32 = 4;
 /// One life of an engine.
 pub(crate) struct Stage {
     engine: SimulatedEngine,
+    disk: SimDisk,
     clock: ManualClock,
     router: Router,
+    /// What the routes want to read of the logs.
+    reads: LogReads,
     start_ms: i64,
     now_ms: i64,
 }
@@ -81,11 +84,13 @@ impl Stage {
             log,
         };
         let (engine, ports) = SimulatedEngine::start(world, &options, clock)?;
-        let router = control::routes(&engine, pipeline, ports);
+        let (router, reads) = control::routes(&engine, pipeline, ports);
         let mut stage = Stage {
             engine,
+            disk: world.disk(),
             clock: clock.clone(),
             router,
+            reads,
             start_ms,
             now_ms: 0,
         };
@@ -173,6 +178,7 @@ impl Stage {
                             break;
                         }
                     }
+                    self.reads.serve(&mut self.disk);
                 }
             }
         };

@@ -5,6 +5,7 @@
 //! what a test shows is what a server does. Only the disk, the sockets and the clock are simulated,
 //! which makes an hour of event time a matter of microseconds.
 
+mod correction;
 mod matches;
 mod steps;
 

@@ -6,6 +6,7 @@
 
 mod compensated;
 mod number;
+mod retract;
 mod store;
 
 pub(crate) use compensated::CompensatedSum;

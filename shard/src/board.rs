@@ -72,7 +72,7 @@ impl BoardState {
         let board = &pipeline.boards[index];
         let stream = &pipeline.streams[board.stream];
         let gate = Gate::new(stream, board.filter, &[], board.columns_read());
-        if board.member == stream.key {
+        if board.is_kept_by_key(stream) {
             return Self::Key(Box::new(KeyBoard::new(stream, board, gate)));
         }
         let place = (shard, shards);

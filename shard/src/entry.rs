@@ -9,6 +9,10 @@
 //! 64 flags bit 0: count x u32 offsets from first_sequence, padded to 8 | rows
 //! ```
 
+mod correction;
+
+pub use correction::{CorrectedEvent, CorrectionAction, CorrectionEntry, EventName, EventPlace};
+
 use crate::limits::{BATCH_EVENTS_MAX, ROW_ALIGN_BYTES, ROW_BYTES_MAX};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
@@ -23,6 +27,8 @@ pub const KIND_WATERMARK: u32 = 2;
 pub const KIND_SCHEMA: u32 = 3;
 /// Kind of a [`ProducerSession`].
 pub const KIND_PRODUCER_SESSION: u32 = 4;
+/// Kind of a [`CorrectionEntry`].
+pub const KIND_CORRECTION: u32 = 5;
 
 const FLAG_OFFSETS: u16 = 1;
 
@@ -78,6 +84,27 @@ pub enum EntryError {
         found: u32,
         /// Schema of the pipeline.
         expected: u32,
+    },
+    /// Parts of a correction that do not follow each other.
+    #[error("part {part} of correction {id} does not follow what was before")]
+    BrokenCorrection {
+        /// The correction.
+        id: u64,
+        /// The part.
+        part: u32,
+    },
+    /// A correction that a view or board cannot follow.
+    #[error(
+        "the log holds corrections of stream {stream}, which {what} number {index} refuses; \
+         give it `retract = \"exact\"`, or \"ignore\""
+    )]
+    RefusedCorrection {
+        /// Stream index.
+        stream: u16,
+        /// `view` or `board`.
+        what: &'static str,
+        /// Which one, from 1.
+        index: usize,
     },
     /// A log stream that is neither the shard's own nor one of an older layout.
     #[error("entry of log stream {0}, which this shard does not inherit from")]
@@ -344,6 +371,8 @@ pub enum Entry<'a> {
     Schema(SchemaEntry),
     /// New epoch of a producer.
     Session(ProducerSession),
+    /// Events that are taken back or put back.
+    Correction(CorrectionEntry),
 }
 
 macro_rules! structured {
@@ -367,6 +396,7 @@ macro_rules! structured {
 structured!(WatermarkEntry, KIND_WATERMARK);
 structured!(SchemaEntry, KIND_SCHEMA);
 structured!(ProducerSession, KIND_PRODUCER_SESSION);
+structured!(CorrectionEntry, KIND_CORRECTION);
 
 /// Reads an entry of the log. Every byte that the result depends on is validated.
 pub fn decode_entry(kind: u32, bytes: &[u8]) -> Result<Entry<'_>, EntryError> {
@@ -375,6 +405,7 @@ pub fn decode_entry(kind: u32, bytes: &[u8]) -> Result<Entry<'_>, EntryError> {
         KIND_WATERMARK => Entry::Watermark(WatermarkEntry::from_bytes(bytes)?),
         KIND_SCHEMA => Entry::Schema(SchemaEntry::from_bytes(bytes)?),
         KIND_PRODUCER_SESSION => Entry::Session(ProducerSession::from_bytes(bytes)?),
+        KIND_CORRECTION => Entry::Correction(CorrectionEntry::from_bytes(bytes)?.check()?),
         _ => return Err(EntryError::UnknownKind(kind)),
     })
 }

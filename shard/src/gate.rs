@@ -60,6 +60,14 @@ impl Gate {
         self.filter.is_none() && self.required.is_empty() && self.read.is_empty()
     }
 
+    /// Whether the one event of a batch counts. Its errors were counted when it came.
+    pub(crate) fn lets(&self, event: &Accepted<'_>) -> bool {
+        let computed = event.computed;
+        let passes = |filter: usize| computed.bits(filter, 0).is_some_and(|truth| truth != 0);
+        let whole = |&column: &usize| computed.error(column, 0).is_none();
+        self.filter.is_none_or(passes) && self.required.iter().all(whole)
+    }
+
     /// The events of a batch that count: the batch as it is, where nothing holds any back.
     pub(crate) fn pass<'a>(&'a mut self, batch: &Accepted<'a>) -> Accepted<'a> {
         let failed = |&column: &usize| batch.computed.has_errors(column);

@@ -64,6 +64,24 @@ pub const LIKE_CHARACTERS_MAX: usize = 63;
 pub const GROUPS: usize = 4096;
 /// Most shards of a store: each needs a group of its own.
 pub const SHARDS_MAX: usize = 1024;
+/// Most events that one correction takes back on a shard, which takes them back in one go.
+pub const CORRECTION_EVENTS_MAX: usize = 65_536;
+/// Most events of one entry of a correction.
+pub const CORRECTION_PART_EVENTS_MAX: usize = 4_096;
+/// Most bytes of their rows.
+pub const CORRECTION_PART_BYTES_MAX: usize = 256 * 1024;
+/// Most events that a correction names before they come.
+pub const CORRECTION_EARLY_MAX: usize = 1_000;
+/// Most events that wait on a shard to be taken back when they come.
+pub const EARLY_EVENTS_MAX: usize = 65_536;
+/// Most events that are taken back on a shard.
+pub const RETRACTED_EVENTS_MAX: usize = 4_000_000;
+/// How long an event that was taken back before it came is waited for, in ns: 7 days.
+pub const EARLY_HORIZON_NS: u64 = 7 * 86_400_000_000_000;
+/// Corrections that can be listed and undone, the latest ones.
+pub const CORRECTIONS_MAX: usize = 10_000;
+/// Longest reason, author or selector of a correction, in bytes.
+pub const CORRECTION_TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of the header of a frame on the wire.
 pub const FRAME_HEADER_BYTES: usize = 32;
 /// Largest payload of a frame, in bytes.

@@ -9,6 +9,7 @@
 //! Property tests and the simulator hold the engine against it. Nothing that serves depends on it.
 
 pub mod boards;
+mod corrections;
 mod datum;
 pub mod expected;
 pub mod expression;
@@ -23,13 +24,14 @@ pub mod worth;
 
 use crate::expression::ErrorReason;
 use crate::merge::{ColumnValue, RowState};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Retract};
 use crate::query::Scalar;
 use crate::rank::Tie;
 use crate::reject::RejectReason;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+pub use corrections::{Corrected, Move};
 pub use datum::{Datum, Event};
 use expected::Expected;
 use operations::Outcome;
@@ -52,6 +54,8 @@ pub struct Recorded {
     pub idle: ClockRun,
     /// The latest event time that its batch admits, ms.
     pub future_limit_ms: i64,
+    /// What corrections did to it.
+    pub corrected: Corrected,
 }
 
 impl Recorded {
@@ -259,13 +263,15 @@ impl<'a> Oracle<'a> {
     }
 
     /// The accepted events of a stream for which `filter` is true and no `required` column is an
-    /// error. Errors are counted: of the filter, and once per column of the events it lets through.
+    /// error. Errors are counted when events come: of the filter, and once per column of the events it
+    /// lets through.
     pub fn passed(
         &self,
         stream: usize,
         filter: Option<usize>,
         required: &[usize],
         read: &[usize],
+        retract: Retract,
     ) -> (Errors, Vec<Full<'_>>) {
         let mut looked_at: Vec<usize> = required.iter().chain(read).copied().collect();
         looked_at.sort_unstable();
@@ -276,20 +282,23 @@ impl<'a> Oracle<'a> {
             if recorded.stream != stream || *fate != Fate::Accepted {
                 continue;
             }
+            let new = u64::from(recorded.took_effect(retract));
             match filter.map(|filter| &columns[filter]) {
                 None | Some(Ok(Datum::Bool(true))) => {}
                 Some(Ok(_)) => continue,
                 Some(Err(reason)) => {
-                    errors[reason.index()] += 1;
+                    errors[reason.index()] += new;
                     continue;
                 }
             }
             for &column in &looked_at {
                 if let Err(reason) = &columns[column] {
-                    errors[reason.index()] += 1;
+                    errors[reason.index()] += new;
                 }
             }
-            if required.iter().all(|&column| columns[column].is_ok()) {
+            if recorded.was_counted(retract)
+                && required.iter().all(|&column| columns[column].is_ok())
+            {
                 passed.push(Full { recorded, columns });
             }
         }

@@ -19,6 +19,7 @@ pub mod keys;
 mod parse;
 mod plan;
 mod problem;
+mod retract;
 mod section;
 mod stream;
 mod test;
@@ -38,7 +39,8 @@ pub use forecast::{Forecast, ForecastLine};
 pub use former::{Former, Schemas, SchemasError};
 pub use plan::{Fate, Plan, Step};
 pub use problem::Problem;
-pub use test::{Expect, Question, Send, Test};
+pub use retract::Retract;
+pub use test::{Expect, Question, Send, Test, TestCorrection};
 pub use window::{After, CalendarUnit, Window, WindowKind, zone_rules_version};
 
 /// A file without a problem.
@@ -297,6 +299,8 @@ pub struct View {
     pub window: Window,
     /// Columns, in the order of the file.
     pub columns: Vec<Column>,
+    /// What it does with corrections.
+    pub retract: Retract,
 }
 
 /// One column of a view.

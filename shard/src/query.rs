@@ -3,8 +3,10 @@
 //! Answers carry order keys and partials rather than ranks and finished numbers, so that
 //! [`crate::merge`] can join the answers of all shards exactly. Both are rkyv: read in place.
 
+mod corrections;
 mod question;
 
+pub use corrections::{CorrectedAnswer, CorrectionRecord, CorrectionsAnswer, TakenAnswer, Undone};
 pub use question::{
     ArchivedBoardPlace, ArchivedBoardSeason, ArchivedQuery, BoardPlace, BoardSeason, Query,
 };
@@ -149,6 +151,8 @@ pub struct SeasonRow {
     pub end_ms: i64,
     /// Members that have a score in it on this shard.
     pub members: u64,
+    /// Events of this shard that were taken back or put back after the season was final.
+    pub corrected: u64,
 }
 
 /// Answer to [`Query::Seasons`].
@@ -364,6 +368,16 @@ pub enum Answer {
     Late(Vec<LateEvent>),
     /// To [`Query::Stats`].
     Stats(Stats),
+    /// To [`Query::Corrections`].
+    Corrections(CorrectionsAnswer),
+    /// To [`Query::Taken`].
+    Taken(TakenAnswer),
+    /// To [`Query::Away`], in the order of the places.
+    Away(Vec<Vec<u64>>),
+    /// To [`Query::Weights`], in the order of the members.
+    Weights(Vec<u64>),
+    /// To a part of a correction.
+    Corrected(CorrectedAnswer),
     /// The query names a board, view or stream that the pipeline does not have.
     Unknown,
 }

@@ -12,6 +12,7 @@
 
 mod boards;
 mod check;
+mod corrections;
 mod digest;
 mod former;
 mod read;
@@ -19,19 +20,21 @@ mod reject;
 mod repeats;
 
 use crate::board::{BoardState, Origin};
+use crate::correction::Ledger;
 use crate::dedupe::fields::FieldDedupe;
 use crate::dedupe::{Admission, Dedupe, DuplicateCause, Layout};
 use crate::delta::DeltaQueue;
 use crate::entry::{Entry, EntryError, EventBatch, ProducerId, decode_entry};
 use crate::expression::{Evaluated, Evaluator, Expression};
 use crate::partition::{group_of, key_hash};
-use crate::pipeline::{Pipeline, Stream, View};
+use crate::pipeline::{Pipeline, Retract, Stream, View};
 use crate::query::{DuplicateEvent, DuplicateRun, ProducerView, RejectedEvent};
 use crate::reject::{Reject, RejectReason};
 use crate::schema::Schema;
 use crate::table::KeyTable;
 use crate::watermark::{ClockMove, StreamClock, WatermarkMoves};
 use crate::window::{Accepted, ViewState};
+use corrections::{Kept, kept};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -58,6 +61,10 @@ pub struct StreamCounters {
     /// Duplicates by [`DuplicateCause::index`]. Those by the sequences of producers are counted
     /// since the start, and are no part of the recorded state.
     pub duplicates: [u64; DuplicateCause::COUNT],
+    /// Accepted events that took no effect when they came, because they had been taken back before.
+    pub annulled: u64,
+    /// Accepted events that are taken back, those included.
+    pub retracted: u64,
     /// Events rejected, by [`RejectReason::index`].
     pub rejected: [u64; RejectReason::COUNT],
 }
@@ -103,6 +110,7 @@ struct Scratch {
     members: Vec<u32>,
     /// Rows of a former schema, as they are in the one in force.
     widened: Vec<u8>,
+    kept: Kept,
 }
 
 /// All state of one shard.
@@ -114,6 +122,7 @@ pub struct ShardState {
     views: Vec<ViewState>,
     boards: Vec<BoardState>,
     dedupe: Dedupe,
+    ledger: Ledger,
     deltas: DeltaQueue,
     counters: Vec<StreamCounters>,
     scratch: Scratch,
@@ -146,7 +155,7 @@ impl ShardState {
             let of_stream = |key: bool| {
                 let boards = pipeline.boards.iter().enumerate();
                 let wanted = boards
-                    .filter(|(_, b)| b.stream == index && (b.member == stream.key) == key)
+                    .filter(|(_, b)| b.stream == index && b.is_kept_by_key(stream) == key)
                     .map(|(board, _)| board);
                 wanted.collect::<Vec<_>>()
             };
@@ -177,6 +186,7 @@ impl ShardState {
             views,
             boards,
             dedupe: Dedupe::default(),
+            ledger: Ledger::default(),
             deltas: DeltaQueue::default(),
             counters: vec![StreamCounters::default(); pipeline.streams.len()],
             scratch: Scratch::default(),
@@ -219,6 +229,7 @@ impl ShardState {
     /// If the batch is not of a stream of the pipeline with that stream's row size.
     pub fn apply(&mut self, batch: &EventBatch<'_>, lsn: u64, outcome: &mut Outcome) {
         self.apply_from(Source::Live, batch, lsn, outcome);
+        self.last_lsn = lsn;
     }
 
     /// Replays an entry of the own log stream, or of one of an older layout; of the latter, rows of
@@ -263,6 +274,14 @@ impl ShardState {
                 }
                 self.last_stamp_ns = self.last_stamp_ns.max(entry.stamp_ns);
                 self.move_watermark(stream, log_stream, entry.watermark_ms, true);
+            }
+            Entry::Correction(entry) => {
+                let source = if own {
+                    Source::Replay
+                } else {
+                    Source::Inherited(log_stream)
+                };
+                self.correct_from(source, &entry, lsn)?;
             }
             Entry::Schema(entry) => {
                 self.check_stream(entry.stream, entry.schema_id)?;
@@ -358,6 +377,10 @@ impl ShardState {
             .clock
             .observe(latest.expect("invariant: rows were accepted"));
         self.counters[index].accepted += u64::from(outcome.accepted);
+        let annuls = self.ledger.waits();
+        if annuls {
+            self.annul(batch, origin);
+        }
         self.find_keys(batch);
         self.prefetch_boards(index);
         let schema = &self.pipeline.streams[index].schema;
@@ -365,10 +388,16 @@ impl ShardState {
         let stream = &self.streams[index];
         let evaluated = stream.evaluator.evaluated();
         let accepted = accepted(&self.scratch, batch, evaluated, origin, clock_move);
+        let kept = if annuls {
+            kept(&self.scratch, accepted)
+        } else {
+            accepted
+        };
         for &view in &stream.views {
-            self.views[view].apply(schema, &accepted);
+            let exact = self.pipeline.views[view].retract == Retract::Exact;
+            self.views[view].apply(schema, if exact { &kept } else { &accepted });
         }
-        self.apply_boards(source, batch, origin);
+        self.apply_boards(source, batch, origin, annuls);
     }
 
     /// The watermark in effect for a stream, ms: the highest recorded one, `i64::MIN` if none.

@@ -14,6 +14,7 @@
 //! dropped window never comes back.
 
 pub mod calendar;
+mod correct;
 pub mod grid;
 mod group;
 mod last;

@@ -12,7 +12,7 @@ use ringmill_shard::merge::{ColumnValue, MalformedPartials, merge_windows};
 use ringmill_shard::oracle::expected::floats;
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
-    After, Aggregate, Column, Pipeline, TimeRule, View, Window, WindowKind,
+    After, Aggregate, Column, Pipeline, Retract, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::query::{Answer, Query, Scalar, WindowsAnswer};
 use ringmill_shard::schema::FieldType;
@@ -56,6 +56,7 @@ fn store(group: &[usize], columns: &[Aggregate]) -> Pipeline {
             after: After::Drop,
         },
         columns: columns.iter().map(column).collect(),
+        retract: Retract::Refuse,
     };
     pipeline(vec![stream("s", KEY, time, &fields)], vec![view], vec![])
 }

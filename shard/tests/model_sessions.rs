@@ -9,6 +9,7 @@ use model::world::{START_MS, World};
 use ringmill_shard::limits::SIDE_EVENTS_MAX;
 use ringmill_shard::merge::{ColumnValue, RowState};
 use ringmill_shard::oracle::{Datum, Event, Row};
+use ringmill_shard::pipeline::Retract;
 use ringmill_shard::pipeline::{
     After, Aggregate, Column, Pipeline, TimeRule, View, Window, WindowKind,
 };
@@ -70,6 +71,7 @@ fn store(kind: WindowKind, late_ms: i64, keep_ms: i64, after: After) -> Pipeline
             after,
         },
         columns: aggregates.map(column).to_vec(),
+        retract: Retract::Refuse,
     };
     pipeline(vec![stream("s", 0, time, &fields)], vec![view], vec![])
 }

@@ -8,7 +8,7 @@ use model::generate::{board, pipeline, stream};
 use model::world::{START_MS, World};
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
-    After, Aggregate, Board, Column, Pipeline, ScoreRule, Stream, TimeRule, View, Window,
+    After, Aggregate, Board, Column, Pipeline, Retract, ScoreRule, Stream, TimeRule, View, Window,
     WindowKind,
 };
 use ringmill_shard::query::{Answer, Query, Scalar};
@@ -58,6 +58,7 @@ fn view(size_ms: i64, late_ms: i64, keep_ms: i64, group: &[usize], columns: &[Ag
             after: After::Drop,
         },
         columns: columns.iter().map(column).collect(),
+        retract: Retract::Refuse,
     }
 }
 

@@ -11,7 +11,7 @@ use ringmill_shard::merge::{ColumnValue, RowState};
 use ringmill_shard::oracle::Row;
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
-    After, Aggregate, CalendarUnit, Column, Pipeline, TimeRule, View, Window, WindowKind,
+    After, Aggregate, CalendarUnit, Column, Pipeline, Retract, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::query::{Answer, Query, Scalar};
 use ringmill_shard::schema::FieldType;
@@ -41,6 +41,7 @@ fn store(kind: WindowKind, late_ms: i64, keep_ms: i64, after: After) -> Pipeline
             name: "n".into(),
             aggregate: Aggregate::Count,
         }],
+        retract: Retract::Refuse,
     };
     pipeline(vec![stream("s", 0, time, &fields)], vec![view], vec![])
 }

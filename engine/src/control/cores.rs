@@ -11,7 +11,7 @@ use ringmill_shard::reject::RejectReason;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::message::ProducerTell;
+use crate::message::{ProducerTell, request};
 
 /// Rows to be published.
 #[derive(Debug)]
@@ -129,8 +129,11 @@ pub(super) enum Command {
         deadline: Instant,
         done: PublishDone,
     },
+    /// A question, or a part of a correction: whatever is answered by an answer.
     Query {
         shard: usize,
+        /// Kind of the record, see [`request`].
+        kind: u32,
         query: Arc<[u8]>,
         deadline: Instant,
         done: QueryDone,
@@ -181,6 +184,7 @@ pub struct Cores {
     commands: mpsc::Sender<Command>,
     shards: usize,
     timeouts: CoreTimeouts,
+    part_bytes_max: usize,
 }
 
 impl std::fmt::Debug for Command {
@@ -198,12 +202,19 @@ impl Cores {
         commands: mpsc::Sender<Command>,
         shards: usize,
         timeouts: CoreTimeouts,
+        part_bytes_max: usize,
     ) -> Cores {
         Cores {
             commands,
             shards,
             timeouts,
+            part_bytes_max,
         }
+    }
+
+    /// Bytes of the largest query, or part of a correction.
+    pub fn part_bytes_max(&self) -> usize {
+        self.part_bytes_max
     }
 
     /// Number of shards.
@@ -234,7 +245,15 @@ impl Cores {
 
     /// Sends an archived query to one shard.
     pub async fn query_one(&self, shard: usize, query: Vec<u8>) -> Result<Vec<u8>, ReadError> {
-        self.send_query(shard, query.into())
+        self.send_query(shard, request::QUERY, query.into())
+            .await?
+            .await
+            .unwrap_or(Err(ReadError::ShuttingDown))
+    }
+
+    /// Stores a part of a correction on one shard, durably; the answer of the shard.
+    pub async fn correct(&self, shard: usize, part: Vec<u8>) -> Result<Vec<u8>, ReadError> {
+        self.send_query(shard, request::CORRECTION, part.into())
             .await?
             .await
             .unwrap_or(Err(ReadError::ShuttingDown))
@@ -245,7 +264,8 @@ impl Cores {
         let query: Arc<[u8]> = query.into();
         let mut waiting = Vec::with_capacity(self.shards);
         for shard in 0..self.shards {
-            waiting.push(self.send_query(shard, Arc::clone(&query)).await?);
+            let query = Arc::clone(&query);
+            waiting.push(self.send_query(shard, request::QUERY, query).await?);
         }
         gather(waiting).await
     }
@@ -282,6 +302,7 @@ impl Cores {
     async fn send_query(
         &self,
         shard: usize,
+        kind: u32,
         query: Arc<[u8]>,
     ) -> Result<oneshot::Receiver<Result<Vec<u8>, ReadError>>, ReadError> {
         let deadline = Instant::now() + self.timeouts.query;
@@ -291,6 +312,7 @@ impl Cores {
             deadline,
             Command::Query {
                 shard,
+                kind,
                 query,
                 deadline,
                 done,

@@ -39,7 +39,7 @@ const READS_IN_FLIGHT_MAX: usize = 32;
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes of a query's ticket, which stands before the query.
-const QUERY_TICKET_BYTES: usize = 8;
+pub(super) const QUERY_TICKET_BYTES: usize = 8;
 
 /// What the driver needs beside the lanes.
 pub(super) struct DriverSetup {
@@ -53,12 +53,17 @@ pub(super) struct DriverSetup {
     pub(super) pace: Pace,
 }
 
+/// What is answered by an answer.
+struct Question {
+    /// Kind of the record, see [`crate::message::request`].
+    kind: u32,
+    query: Arc<[u8]>,
+    deadline: Instant,
+    done: QueryDone,
+}
+
 enum Read {
-    Query {
-        query: Arc<[u8]>,
-        deadline: Instant,
-        done: QueryDone,
-    },
+    Query(Question),
     Ask {
         name: Arc<str>,
         epoch: u32,
@@ -70,14 +75,15 @@ enum Read {
 impl Read {
     fn deadline(&self) -> Instant {
         match self {
-            Read::Query { deadline, .. } | Read::Ask { deadline, .. } => *deadline,
+            Read::Query(question) => question.deadline,
+            Read::Ask { deadline, .. } => *deadline,
         }
     }
 
     fn fail(self, error: ReadError) {
         // Nobody may be waiting any more.
         match self {
-            Read::Query { done, .. } => drop(done.send(Err(error))),
+            Read::Query(question) => drop(question.done.send(Err(error))),
             Read::Ask { done, .. } => drop(done.send(Err(error))),
         }
     }
@@ -238,17 +244,19 @@ impl Driver {
             }
             Command::Query {
                 shard,
+                kind,
                 query,
                 deadline,
                 done,
             } => {
                 self.enqueue_read(
                     shard,
-                    Read::Query {
+                    Read::Query(Question {
+                        kind,
                         query,
                         deadline,
                         done,
-                    },
+                    }),
                 );
             }
             Command::Ask {

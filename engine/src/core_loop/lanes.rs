@@ -110,6 +110,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
                 self.wait_durable(lsn, Waiter::Tell { peer, tell });
             }
             request::QUERY => self.on_query(peer, body),
+            request::CORRECTION => {
+                if !self.on_correction(peer, body) {
+                    return Took::Stalled;
+                }
+            }
             request::WATERMARK => {
                 let note = WatermarkNote::read(body);
                 let stream = &mut self.streams[usize::from(note.stream)];

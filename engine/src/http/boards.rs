@@ -5,6 +5,7 @@
 //! asked of the shard that owns it; all others tell how many of theirs are better.
 
 mod among;
+mod explain;
 mod rows;
 mod season;
 mod split;
@@ -31,6 +32,7 @@ use super::params::Params;
 use super::problem::Problem;
 use super::{App, lookup, path, reply};
 pub(super) use among::post_among;
+pub(super) use explain::get_explain;
 use rows::{member_json, number_json, page_body, row_json};
 use season::Chosen;
 pub(super) use season::get_seasons;
@@ -89,7 +91,18 @@ pub(super) async fn get_rank(
     let numbers_as_text = params.numbers_as_text;
     params.finish()?;
     let chosen = season::choose(&app, index, board, wanted).await?;
-    let place = find_member(&app, &chosen, board, &member).await?;
+    let body = rank_body(&app, &chosen, board, &member).await?;
+    Ok(reply(body, numbers_as_text))
+}
+
+/// Score and rank of a member.
+async fn rank_body(
+    app: &App,
+    chosen: &Chosen,
+    board: &Board,
+    member: &str,
+) -> Result<serde_json::Value, Problem> {
+    let place = find_member(app, chosen, board, member).await?;
     let (mut better, asked) = match board.rank {
         RankStyle::Ordinal => (place.better, place.row.place()),
         _ => (
@@ -98,7 +111,7 @@ pub(super) async fn get_rank(
         ),
     };
     let mut members = place.members;
-    let answers = ask_neighbours(&app, &neighbours(&chosen, asked, 0)).await?;
+    let answers = ask_neighbours(app, &neighbours(chosen, asked, 0)).await?;
     for (shard, answer) in &answers.replies {
         // The owner told its share together with the score.
         if *shard != place.owner {
@@ -108,7 +121,7 @@ pub(super) async fn get_rank(
     }
     let above = Above {
         members: better,
-        scores: better_scores(&app, &chosen, board, vec![place.row.key]).await?[0],
+        scores: better_scores(app, chosen, board, vec![place.row.key]).await?[0],
     };
     let mut body = row_json(&app.pipeline, board, &place.row)?;
     body["board"] = board.name.as_str().into();
@@ -117,7 +130,7 @@ pub(super) async fn get_rank(
     body["shards"] = app.cores.shards().into();
     body["final"] = false.into();
     chosen.describe(&mut body, &answers.missing);
-    Ok(reply(body, numbers_as_text))
+    Ok(body)
 }
 
 pub(super) async fn get_around(

@@ -213,6 +213,17 @@ fn write_events(text: &mut Text, app: &App, stats: &ShardStats) {
             }
         }
     }
+    write_progress(text, stats, &streams);
+}
+
+/// What is no count of events as they came.
+fn write_progress(text: &mut Text, stats: &ShardStats, streams: &[&str]) {
+    let label = ("stream", streams);
+    let name = "ringmill_stream_events_retracted";
+    let head = (name, "gauge", "Accepted events that are taken back");
+    write_each(text, head, stats, label, |s, i| {
+        s.counters.streams[i].retracted.into()
+    });
     let name = "ringmill_stream_watermark_ms";
     text.head(
         name,

@@ -65,6 +65,8 @@ pub(super) async fn get_stream(
         .map(|(name, count)| (name, count.into()))
         .collect();
     body["duplicates_by_cause"] = by_cause.into();
+    body["annulled"] = total.annulled.into();
+    body["retracted"] = total.retracted.into();
     body["rejected"] = total.rejected.iter().sum::<u64>().into();
     body["rejected_by_reason"] = by_reason.into();
     let least = stats
@@ -146,6 +148,8 @@ fn add(total: &mut StreamCounters, shard: &StreamCounters) {
     for (total, shard) in total.duplicates.iter_mut().zip(&shard.duplicates) {
         *total += shard;
     }
+    total.annulled += shard.annulled;
+    total.retracted += shard.retracted;
     for (total, shard) in total.rejected.iter_mut().zip(&shard.rejected) {
         *total += shard;
     }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use ringmill_shard::limits::TOP_MAX;
-use ringmill_shard::pipeline::{Expect, Pipeline, Question, Send, Test};
+use ringmill_shard::pipeline::{Expect, Pipeline, Question, Send, Test, TestCorrection};
 use serde_json::{Value, json};
 
+use super::correction::{Made, correct};
 use super::matches::matches;
 use crate::stage::Stage;
 
@@ -36,26 +37,37 @@ impl Sequences {
 
 enum Step<'t> {
     Send(&'t Send),
+    Correct(&'t TestCorrection),
     Expect(&'t Expect),
 }
 
 /// Plays a test; every expectation that was not met, and every event that went another way.
 pub(super) async fn play(stage: &mut Stage, pipeline: &Pipeline, test: &Test) -> Vec<String> {
-    let end_ms = test.sends.iter().map(|send| send.at_ms).max().unwrap_or(0);
+    let corrections = test.corrections.iter();
+    let moments = test.sends.iter().map(|send| send.at_ms);
+    let moments = moments.chain(corrections.clone().map(|step| step.at_ms));
+    let end_ms = moments.max().unwrap_or(0);
+    let corrections = corrections.map(|step| (step.at_ms, Step::Correct(step)));
     let sends = test.sends.iter().map(|send| (send.at_ms, Step::Send(send)));
     let expects = test.expects.iter();
     let expects = expects.map(|e| (e.at_ms.unwrap_or(i64::MAX), Step::Expect(e)));
-    let mut steps: Vec<_> = sends.chain(expects).collect();
-    // Of one moment, events come before what is expected of them.
+    let mut steps: Vec<_> = sends.chain(corrections).chain(expects).collect();
+    // Of one moment, events come before what is done to them and expected of them.
     steps.sort_by_key(|(at_ms, _)| *at_ms);
-    let mut sequences: HashMap<&str, Sequences> = HashMap::new();
+    let numbered = number(&steps);
+    let mut numbers = numbered.sends.into_iter();
+    let mut made = Made::new();
     let mut failures = Vec::new();
     for (at_ms, step) in steps {
         stage.advance_to(if at_ms == i64::MAX { end_ms } else { at_ms });
         let (line, outcome) = match step {
             Step::Send(step) => {
-                let sequence = sequences.entry(&step.to).or_default().of(step.id.as_ref());
+                let sequence = numbers.next().unwrap_or_default();
                 (step.line, send(stage, pipeline, step, sequence).await)
+            }
+            Step::Correct(step) => {
+                let event = numbered.by_id.get(&*step.id).copied().unwrap_or_default();
+                (step.line, correct(stage, step, event, &mut made).await)
             }
             Step::Expect(step) => (step.line, expect(stage, step).await),
         };
@@ -64,6 +76,29 @@ pub(super) async fn play(stage: &mut Stage, pipeline: &Pipeline, test: &Test) ->
         }
     }
     failures
+}
+
+/// The sequences of all events, in the order of the steps.
+#[derive(Default)]
+struct Numbered<'t> {
+    sends: Vec<u64>,
+    /// Stream and sequence of the events with an id, also before they are sent.
+    by_id: HashMap<&'t str, (&'t str, u64)>,
+}
+
+fn number<'t>(steps: &[(i64, Step<'t>)]) -> Numbered<'t> {
+    let mut streams: HashMap<&str, Sequences> = HashMap::new();
+    let mut numbered = Numbered::default();
+    for (_, step) in steps {
+        if let Step::Send(step) = step {
+            let sequence = streams.entry(&step.to).or_default().of(step.id.as_ref());
+            numbered.sends.push(sequence);
+            if let Some(id) = &step.id {
+                numbered.by_id.insert(id, (&step.to, sequence));
+            }
+        }
+    }
+    numbered
 }
 
 async fn send(

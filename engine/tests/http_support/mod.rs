@@ -121,6 +121,7 @@ impl Fake {
             disk_full: Arc::clone(&disk_full),
             producer_seed: "test".to_owned(),
             clock: RealClock::new(),
+            store: None,
             limits,
         });
         Fake {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ringmill_shard::entry::ProducerId;
 use ringmill_shard::oracle::Event;
-use ringmill_shard::pipeline::{Board, Durability, Pipeline, ScoreRule};
+use ringmill_shard::pipeline::{Board, Durability, Pipeline, Retract, ScoreRule};
 use ringmill_shard::query::{Answer, Query, Scalar};
 
 use super::control::Answered;
@@ -118,5 +118,7 @@ impl Book {
 /// Whether the first score of a board can only rise: `count()`, and never anew.
 pub(crate) fn counts_events(board: &Board) -> bool {
     let score = &board.scores[0];
-    board.season.is_none() && (score.rule, score.field) == (ScoreRule::Sum, None)
+    // What follows corrections falls, too.
+    let rises = board.season.is_none() && board.retract != Retract::Exact;
+    rises && (score.rule, score.field) == (ScoreRule::Sum, None)
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ringmill_engine::recovery::Layout;
-use ringmill_shard::dedupe::DuplicateCause;
-use ringmill_shard::entry::{Entry, decode_entry};
+use ringmill_shard::dedupe::{DuplicateCause, Layout as ShardLayout};
+use ringmill_shard::entry::{
+    CorrectionAction, CorrectionEntry, Entry, EventBatch, EventName, EventPlace, decode_entry,
+};
 use ringmill_shard::merge::merge_windows;
-use ringmill_shard::oracle::{ClockRun, Datum, Oracle, Recorded, Row};
+use ringmill_shard::oracle::{ClockRun, Corrected, Datum, Oracle, Recorded, Row};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
-use ringmill_shard::pipeline::Pipeline;
+use ringmill_shard::pipeline::{Pipeline, Stream};
 use ringmill_shard::query::{Answer, Query, Scalar};
 use ringmill_shard::rank::Tie;
 use ringmill_shard::state::ShardState;
@@ -18,6 +20,7 @@ use ringmill_storage::verify::read_dir;
 
 use super::boards::check_board;
 use super::book::{Book, counts_events};
+use super::corrections::{Found, chain};
 use super::cover::{Cover, Point};
 
 /// An event as it stands in a log.
@@ -36,6 +39,33 @@ pub(crate) struct Contents {
     watermarks: HashMap<(u32, usize), i64>,
     /// Per log and producer the last epoch and sequence.
     last: HashMap<(u32, u128), (u32, u64)>,
+    corrections: Found,
+    /// Oldest first, the newest one too.
+    layouts: Vec<ShardLayout>,
+}
+
+/// The layouts of a store, oldest first.
+fn shard_layouts(layout: &Layout) -> Vec<ShardLayout> {
+    let mut layouts = layout.place(0).older;
+    let newest = layout.newest();
+    layouts.push(ShardLayout {
+        first_log_stream: newest.first_stream,
+        streams: newest.streams,
+    });
+    layouts
+}
+
+fn name_of(batch: &EventBatch<'_>, sequence: u64) -> EventName {
+    EventName::Sequence {
+        producer: batch.producer.0,
+        epoch: batch.epoch,
+        sequence,
+    }
+}
+
+fn is_accepted(stream: &Stream, batch: &EventBatch<'_>, row: &[u8]) -> bool {
+    let limit_ms = (batch.stamp_ns / 1_000_000) as i64 + stream.time.max_future_ms;
+    stream.schema.validate(row).is_ok() && stream.schema.time_ms(row, stream.time.field) <= limit_ms
 }
 
 pub(crate) fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -54,6 +84,8 @@ impl Contents {
             events: Vec::new(),
             watermarks: HashMap::new(),
             last: HashMap::new(),
+            corrections: Found::default(),
+            layouts: shard_layouts(layout),
         };
         for log_stream in 0..layout.newest().streams().end {
             let dir = layout.dir_of(log_stream);
@@ -84,8 +116,6 @@ impl Contents {
             Entry::Batch(batch) => {
                 let stream = usize::from(batch.stream);
                 self.raise(log_stream, stream, batch.watermark_ms);
-                let limit = (batch.stamp_ns / 1_000_000) as i64
-                    + pipeline.streams[stream].time.max_future_ms;
                 for index in 0..batch.count as usize {
                     let sequence = batch.sequence(index);
                     let at = (batch.epoch, sequence);
@@ -103,27 +133,8 @@ impl Contents {
                         sent.stream == stream && sent.event.row == row
                     });
                     let &sent = sent.ok_or_else(|| format!("{at:?} was never sent"))?;
-                    let key = pipeline.streams[stream].key;
-                    let schema = &pipeline.streams[stream].schema;
-                    self.events.push(Logged {
-                        log_stream,
-                        sent,
-                        group: group_of(key_hash(schema.canonical_bytes(row, key))),
-                        recorded: Recorded {
-                            stream,
-                            event: book.sent[sent].event.clone(),
-                            tie: Tie {
-                                stamp_ns: batch.stamp_ns,
-                                log_stream,
-                                index: index as u32,
-                            },
-                            lsn,
-                            watermark_ms: batch.watermark_ms,
-                            // Why an event is late is not looked at here.
-                            idle: ClockRun::NONE,
-                            future_limit_ms: limit,
-                        },
-                    });
+                    let of = (&pipeline.streams[stream], book);
+                    self.record((log_stream, lsn), (&batch, index), sent, of);
                 }
             }
             Entry::Watermark(mark) => {
@@ -136,7 +147,97 @@ impl Contents {
                 })?;
                 *last = (session.epoch, 0);
             }
+            Entry::Correction(part) => self.correct(log_stream, part)?,
             Entry::Schema(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes an event in that was sent as number `sent` of the book.
+    fn record(
+        &mut self,
+        (log_stream, lsn): (u32, u64),
+        (batch, index): (&EventBatch<'_>, usize),
+        sent: usize,
+        (stream, book): (&Stream, &Book),
+    ) {
+        let (row, number) = (batch.row(index), usize::from(batch.stream));
+        let group = group_of(key_hash(stream.schema.canonical_bytes(row, stream.key)));
+        let place = EventPlace {
+            log_stream,
+            lsn,
+            index: index as u32,
+        };
+        let corrected = match is_accepted(stream, batch, row) {
+            true => self.corrections.arrival(
+                (name_of(batch, batch.sequence(index)), number),
+                place,
+                batch.stamp_ns,
+                &chain(&self.layouts, log_stream, group),
+            ),
+            false => Corrected::default(),
+        };
+        self.events.push(Logged {
+            log_stream,
+            sent,
+            group,
+            recorded: Recorded {
+                stream: number,
+                event: book.sent[sent].event.clone(),
+                tie: Tie {
+                    stamp_ns: batch.stamp_ns,
+                    log_stream,
+                    index: index as u32,
+                },
+                lsn,
+                watermark_ms: batch.watermark_ms,
+                // Why an event is late is not looked at here.
+                idle: ClockRun::NONE,
+                future_limit_ms: (batch.stamp_ns / 1_000_000) as i64 + stream.time.max_future_ms,
+                corrected,
+            },
+        });
+    }
+
+    fn correct(&mut self, log_stream: u32, part: CorrectionEntry) -> Result<(), String> {
+        let groups: HashMap<Tie, u16> = self
+            .events
+            .iter()
+            .map(|logged| (logged.recorded.tie, logged.group))
+            .collect();
+        let place = |recorded: &Recorded| EventPlace {
+            log_stream: recorded.tie.log_stream,
+            lsn: recorded.lsn,
+            index: recorded.tie.index,
+        };
+        let events = self.events.iter_mut().map(|logged| &mut logged.recorded);
+        let mut events = events.map(|recorded| (place(recorded), recorded)).collect();
+        let layout = self.layouts.iter().find(|one| one.contains(log_stream));
+        let layout = layout.expect("every log is of a layout");
+        let of_log = |recorded: &Recorded| layout.owner(groups[&recorded.tie]) == log_stream;
+        self.corrections.part(log_stream, part, &mut events, of_log)
+    }
+
+    /// What a shard has said to have of corrections is there.
+    pub(crate) fn check_corrections(
+        &self,
+        promised: &[(u64, CorrectionAction, u32)],
+        cover: &mut Cover,
+    ) -> Result<(), String> {
+        for one in promised {
+            check(self.corrections.whole.contains(one), || {
+                format!("correction {one:?} is lost, which was answered as stored")
+            })?;
+        }
+        for logged in &self.events {
+            let Corrected {
+                annulled,
+                away,
+                moves,
+            } = &logged.recorded.corrected;
+            cover.add(Point::Retracted, u64::from(*away && !moves.is_empty()));
+            cover.add(Point::Annulled, u64::from(*annulled));
+            cover.add(Point::PutBack, u64::from(!*away && !moves.is_empty()));
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(crate) struct Producer {
     pub(crate) id: ProducerId,
     pub(crate) epoch: u32,
     /// Places in the book of this epoch's events, the first has sequence 1.
-    history: Vec<usize>,
+    pub(crate) history: Vec<usize>,
     /// Everything up to here was acknowledged or given up.
     acked: u64,
     /// Sequence to send next.

@@ -19,7 +19,7 @@ points! {
     LaneFull LogFull SegmentRoll SegmentStarved ShortWrite ShardFailed UnknownToClient Fenced
     GapRefused DiskFullRefused GreetingAcrossShards NewEpoch BadFrameRefused RejectedEvent
     Duplicate DuplicateByFields SlowSocket SlotReused Crash CrashInRecovery LayoutChanged AnswerInPieces
-    WindowLate FreshAfterLoss LossyAck
+    WindowLate FreshAfterLoss LossyAck Retracted Annulled PutBack
 }
 
 /// Counts by point.

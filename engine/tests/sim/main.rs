@@ -10,6 +10,7 @@ mod book;
 mod check;
 mod client;
 mod control;
+mod corrections;
 mod cover;
 mod engine;
 mod model;

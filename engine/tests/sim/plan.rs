@@ -32,29 +32,33 @@ region = { id = 6, type = "text(11)" }
 from = "finds"
 group = ["region"]
 window = { kind = "tumbling", size = "1s", late = "0s", keep = "1h" }
+retract = "exact"
 
 [view.by_region.columns]
 finds = "count()"
 points = "sum(points)"
-luck = "max(luck)"
+luck = "sum(luck)"
 
 [board.players]
 from = "finds"
 member = "player"
 score = "sum(points) desc"
 ties = "first-to-reach"
+retract = "exact"
 
 [board.busiest]
 from = "finds"
 member = "player"
 score = "count() desc"
 ties = "first-to-reach"
+retract = "ignore"
 
 [board.hunts]
 from = "finds"
 member = "hunt"
 score = "count() desc"
 ties = "first-to-reach"
+retract = "exact"
 "#;
 
 pub(crate) struct Plan {

@@ -1,11 +1,12 @@
 //! One seeded run: lives of an engine on a faulty disk, with clients that see it die and return.
 
+mod control;
+
 use std::sync::atomic::Ordering;
 
 use ringmill_engine::clock::ManualClock;
 use ringmill_engine::metrics::Counter;
 use ringmill_shard::pipeline::Durability;
-use ringmill_shard::query::{BoardSeason, Query};
 use ringmill_shard::state::ShardState;
 use ringmill_storage::disk::sim::{Crash, Fault, FaultRates, SimWorld};
 use ringmill_storage::error::StorageError;
@@ -13,6 +14,7 @@ use ringmill_storage::error::StorageError;
 use super::book::Book;
 use super::check::Contents;
 use super::client::{Around, Producer};
+use super::corrections::Corrector;
 use super::cover::{Cover, Point};
 use super::engine::Engine;
 use super::model::random::Random;
@@ -53,6 +55,7 @@ struct Run<'a> {
     clock: ManualClock,
     producers: Vec<Producer>,
     book: Book,
+    corrector: Corrector,
     cover: &'a mut Cover,
     outcome: Outcome,
     every_commit: bool,
@@ -81,6 +84,7 @@ pub(crate) fn run(seed: u64, cover: &mut Cover) -> Result<Outcome, String> {
         clock: ManualClock::new(1_000_000_000, START_MS * 1_000_000),
         producers: (0..plan.producers).map(Producer::new).collect(),
         book: Book::default(),
+        corrector: Corrector::default(),
         cover,
         outcome: Outcome {
             trace: seed,
@@ -155,6 +159,7 @@ impl Run<'_> {
     fn crash(&mut self, engine: Engine) -> Result<(), String> {
         let any_failed = engine.any_failed();
         drop(engine);
+        self.corrector.server_died();
         let kind = *self.random.pick(&[Crash::Kill, Crash::PowerLoss]);
         self.world.crash(kind);
         self.outcome.crashes += 1;
@@ -226,6 +231,7 @@ impl Run<'_> {
         let (mut disk, pipeline) = (self.world.disk(), &self.plan.pipeline);
         let contents = Contents::read(&mut disk, &engine.layout, pipeline, &self.book)?;
         contents.check_book(&self.book, pipeline)?;
+        contents.check_corrections(&self.corrector.promised, self.cover)?;
         Ok(contents)
     }
 
@@ -338,48 +344,6 @@ impl Run<'_> {
                 let frames = if plan.many_frames { 30 } else { 4 };
                 for _ in 0..around.random.below(frames) {
                     producer.send(&mut around);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn control(&mut self, engine: &mut Engine, calm: bool) -> Result<(), String> {
-        if !calm && engine.control.waiting() < 20 && self.random.chance(20) {
-            let shard = self.random.below(engine.shards() as u64) as usize;
-            let boards = self.plan.pipeline.boards.len() as u64;
-            let query = match self.random.below(3) {
-                0 => {
-                    let board = self.random.below(boards) as u16;
-                    Query::Top {
-                        board: BoardSeason::current(board),
-                        offset: 0,
-                        n: 1_000,
-                    }
-                }
-                1 => Query::Producer {
-                    id: self.random.pick(&self.producers).id.0,
-                },
-                _ => Query::Windows {
-                    view: 0,
-                    from_ms: i64::MIN,
-                    to_ms: i64::MAX,
-                    // Rows with sketches are large, and lanes are small here.
-                    limit: 200,
-                    after: None,
-                },
-            };
-            engine.control.ask(shard, &query);
-        }
-        if calm || self.random.chance(50) {
-            for answered in engine.control.drain(if calm { 100 } else { 3 })? {
-                self.outcome.answers += 1;
-                self.cover
-                    .add(Point::AnswerInPieces, u64::from(answered.pieces > 1));
-                let own_stream = engine.layout.own_stream(answered.shard);
-                self.book.shown(&self.plan.pipeline, own_stream, &answered);
-                if answered.answer.is_none() && !engine.any_failed() {
-                    return Err("an empty answer of a healthy shard".to_owned());
                 }
             }
         }

@@ -169,6 +169,36 @@ impl<P: SplitPart> Divided<P> {
         splits.refused - refused_before
     }
 
+    /// Calls `change` for the whole, and for the split that the one event of `event` went into, if it
+    /// did; with `comes` as if it came now.
+    pub(crate) fn correct(
+        &mut self,
+        plan: Option<&SplitPlan>,
+        schema: &Schema,
+        event: &Accepted<'_>,
+        comes: bool,
+        mut change: impl FnMut(&mut P, &[u8]),
+    ) {
+        change(&mut self.whole, &[]);
+        let (Some(plan), Some(splits)) = (plan, &mut self.splits) else {
+            return;
+        };
+        let mut name = Vec::new();
+        if !plan.cells.append(schema, event, 0, &mut name) {
+            return;
+        }
+        let id = match comes {
+            true => splits.admit(plan, &self.whole, &name),
+            false => splits
+                .names
+                .find(key_hash(&name), &name)
+                .filter(|&id| splits.parts[id as usize].admitted),
+        };
+        if let Some(id) = id {
+            change(&mut splits.parts[id as usize].part, &name);
+        }
+    }
+
     /// How many splits this shard admitted.
     pub(crate) fn splits(&self) -> u64 {
         self.splits
@@ -318,5 +348,9 @@ impl<P: SplitPart> Part for Divided<P> {
 
     fn members(&self) -> u64 {
         self.whole.members()
+    }
+
+    fn corrected(&self) -> u64 {
+        self.whole.corrected()
     }
 }

@@ -5,6 +5,7 @@
 //! ranks the merged score. Shares travel as whole values, never as increments, so a delta that
 //! arrives twice or after a newer one's restatement does no harm.
 
+mod correct;
 mod pool;
 
 use super::divided::{Divided, Place, SplitPlan, places};
@@ -33,6 +34,8 @@ pub(crate) struct ForeignBoard {
     touched: Vec<u32>,
     /// Words of a block that came from another shard.
     words: Vec<u64>,
+    /// Season, split and id of members that a correction has touched.
+    corrected: Vec<(i64, Vec<u8>, u32)>,
 }
 
 /// How events become shares, and whose they are.
@@ -77,6 +80,7 @@ impl ForeignBoard {
             gate,
             touched: Vec::new(),
             words: Vec::new(),
+            corrected: Vec::new(),
         }
     }
 
@@ -302,6 +306,7 @@ impl Rules {
         let mut tie = None;
         for column in columns.iter().enumerate() {
             let Some(merged) = shares.score(column, at) else {
+                pool.rank.remove(id);
                 return false;
             };
             let words = column.1.words();

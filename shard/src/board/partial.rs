@@ -38,6 +38,9 @@ pub(crate) struct Partial {
     pub(crate) words: [u64; 2],
     pub(crate) tie: Tie,
     pub(crate) held: Held,
+    /// Events that it is made of: without any the member is not there. As many as fit are any
+    /// number, and never less again.
+    pub(crate) events: u32,
 }
 
 fn wide(words: [u64; 2]) -> i128 {
@@ -73,7 +76,12 @@ impl Partial {
             (ScoreRule::Sum, _) => (words(i128::from(bits.cast_signed())), Held::of_sum(bits)),
             _ => ([plan.sort_key(bits), 0], Held::Score),
         };
-        Self { words, tie, held }
+        Self {
+            words,
+            tie,
+            held,
+            events: 1,
+        }
     }
 
     /// Merges another share of the same member.
@@ -85,6 +93,7 @@ impl Partial {
             *self = *other;
             return;
         }
+        let events = self.events.saturating_add(other.events);
         let is_better = match plan.rule {
             ScoreRule::Sum => {
                 self.words = words(wide(self.words) + wide(other.words));
@@ -96,6 +105,23 @@ impl Partial {
         };
         if is_better {
             *self = *other;
+        }
+        self.events = events;
+    }
+
+    /// Takes one of the events of this share of a sum of integers back.
+    pub(crate) fn subtract(&mut self, event: &Self) {
+        self.words = words(wide(self.words) - wide(event.words));
+    }
+
+    /// Takes note of an event that was taken back from a sum; `tie` is of the correction. A score that
+    /// changes is reached anew.
+    pub(crate) fn leave(&mut self, held: Held, tie: Tie) {
+        if held == Held::Score {
+            self.tie = self.tie.max(tie);
+        }
+        if self.events < u32::MAX {
+            self.events = self.events.saturating_sub(1);
         }
     }
 

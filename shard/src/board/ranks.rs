@@ -74,6 +74,10 @@ impl Ranks {
         });
     }
 
+    pub(crate) fn remove(&mut self, member: u32) {
+        with_rank!(self, rank => rank.remove(member));
+    }
+
     pub(crate) fn rank(&self, member: u32, names: Option<&KeyTable>) -> Option<u64> {
         with_rank!(self, rank => match names {
             None => rank.rank_by(member, ById),

@@ -124,6 +124,20 @@ impl ScorePlan {
         })
     }
 
+    /// What an event gives, as a number.
+    pub(crate) fn value(&self, bits: u64) -> Scalar {
+        self.number.scalar(bits)
+    }
+
+    /// The sort key of a sum of integers, held at the ends of its type.
+    pub(crate) fn held(&self, sum: i128) -> u64 {
+        let bits = match self.number {
+            Number::U64 => sum.clamp(0, i128::from(u64::MAX)) as u64,
+            _ => (sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64).cast_unsigned(),
+        };
+        self.sort_key(bits)
+    }
+
     /// The score that the first of these words are of.
     pub(crate) fn scalar(&self, words: &[u64]) -> Scalar {
         match self.mean_of() {

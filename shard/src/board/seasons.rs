@@ -32,6 +32,10 @@ pub(crate) trait Part {
     fn free_some(&mut self, pieces: &mut usize) -> bool;
     /// Members that have a score.
     fn members(&self) -> u64;
+    /// Events that were taken back or put back after the season was final.
+    fn corrected(&self) -> u64 {
+        0
+    }
 }
 
 /// Which season of a board is asked for.
@@ -133,6 +137,37 @@ impl<P: Part> Seasons<P> {
         }
         let at = self.place(season_ms);
         Some(&mut self.kept[at].1)
+    }
+
+    /// The part of the season that an event went into which was recorded with a watermark, its start
+    /// and whether it is final at another one; `None` if the season was final then, or is not kept
+    /// any more. One that is not there is only begun for events that are put back.
+    pub(crate) fn part_of_recorded(
+        &mut self,
+        time_ms: i64,
+        recorded_ms: i64,
+        watermark_ms: i64,
+        begin: bool,
+    ) -> Option<(&mut P, i64, bool)> {
+        let (start_ms, is_final) = match &self.plan {
+            None => (ALL_TIME.start_ms, false),
+            Some(plan) => {
+                let span = plan.at(time_ms);
+                if plan.is_final(span, recorded_ms) || span.start_ms < self.horizon.oldest_ms {
+                    return None;
+                }
+                (span.start_ms, plan.is_final(span, watermark_ms))
+            }
+        };
+        let found = self
+            .kept
+            .binary_search_by_key(&start_ms, |(kept, _)| kept.start_ms);
+        let at = match found {
+            Ok(at) => at,
+            Err(_) if begin => self.place(start_ms),
+            Err(_) => return None,
+        };
+        Some((&mut self.kept[at].1, start_ms, is_final))
     }
 
     /// Where the season that starts here stands, which begins if it is not there.
@@ -284,6 +319,7 @@ impl<P: Part> Seasons<P> {
             start_ms: span.start_ms,
             end_ms: span.end_ms,
             members: part.members(),
+            corrected: part.corrected(),
         };
         self.all().map(row).collect()
     }

@@ -129,6 +129,7 @@ impl Shares {
             match Shape::of(column) {
                 Shape::Inline => partial.merge(column, &Partial::of_event(column, bits, tie)),
                 Shape::FloatSum => {
+                    partial.events = partial.events.saturating_add(1);
                     partial.reach(Held::of_sum(bits), tie);
                     let value = f64::from_bits(bits);
                     with_cell(partial, |cell| FloatSum.add(cell, slab, value));
@@ -136,9 +137,48 @@ impl Shares {
                 Shape::Best(n) => {
                     let [stamp, minor] = tie.words();
                     let entry = [column.sort_key(bits), stamp, minor];
+                    partial.events = partial.events.saturating_add(1);
                     insert_all(partial, slab, n, &entry);
                 }
             }
+        }
+    }
+
+    /// Takes back what an event gave each column, all of which are sums; `tie` is of the correction.
+    /// False if the member has no share.
+    pub(crate) fn take_back(
+        &mut self,
+        columns: &[ScorePlan],
+        id: u32,
+        bits: &[u64],
+        tie: Tie,
+    ) -> bool {
+        if !self.holds(id) {
+            return false;
+        }
+        let first = self.first(id);
+        let columns = columns.iter().zip(bits).zip(&mut self.slabs);
+        for (at, ((column, &bits), slab)) in columns.enumerate() {
+            let partial = self.partials.at_mut(first + at);
+            match Shape::of(column) {
+                Shape::Inline => partial.subtract(&Partial::of_event(column, bits, tie)),
+                Shape::FloatSum => {
+                    let value = -f64::from_bits(bits);
+                    with_cell(partial, |cell| FloatSum.add(cell, slab, value));
+                }
+                Shape::Best(_) => {}
+            }
+            partial.leave(Held::of_sum(bits), tie);
+        }
+        true
+    }
+
+    /// Of how many events the share of a member is made.
+    pub(crate) fn events(&self, id: u32) -> u64 {
+        let first = self.first(id);
+        match first < self.partials.len() {
+            true => u64::from(self.partials.at(first).events),
+            false => 0,
         }
     }
 
@@ -189,10 +229,11 @@ impl Shares {
         }
     }
 
-    /// What the share of a member makes of a column; `None` if there is none.
+    /// What the share of a member makes of a column; `None` if there is none, or all of its events were
+    /// taken back.
     pub(crate) fn score(&self, (at, column): (usize, &ScorePlan), id: u32) -> Option<Merged> {
         let partial = self.partials.at(self.first(id) + at);
-        if partial.held == Held::Nothing {
+        if partial.events == 0 {
             return None;
         }
         let (slab, mut tie) = (&self.slabs[at], partial.tie);
@@ -232,7 +273,7 @@ impl Shares {
         let first = self.first(id);
         for (at, column) in columns.iter().enumerate() {
             let partial = self.partials.at(first + at);
-            out.push(partial.held as u64);
+            out.push(held_word(partial));
             out.extend_from_slice(&partial.tie.words());
             match Shape::of(column) {
                 Shape::Inline => out.extend_from_slice(&partial.words),
@@ -253,7 +294,7 @@ impl Shares {
             let partial = self.partials.at(first + at);
             let block = self.block(at, partial);
             let [stamp, minor] = partial.tie.words();
-            let held = partial.held as u64;
+            let held = held_word(partial);
             for word in [partial.words[0], partial.words[1], stamp, minor, held] {
                 out.extend_from_slice(&word.to_le_bytes());
             }
@@ -305,17 +346,22 @@ fn merge_one(
     match Shape::of(column) {
         Shape::Inline => partial.merge(column, share),
         Shape::FloatSum => {
+            partial.events = partial.events.saturating_add(share.events);
             partial.reach(share.held, share.tie);
             let share = as_sketch(share, words);
             with_cell(partial, |cell| FloatSum.merge(cell, slab, &share));
         }
-        Shape::Best(n) => insert_all(
-            partial,
-            slab,
-            n,
-            &words[..share.words[1] as usize * MOMENT_ENTRY],
-        ),
+        Shape::Best(n) => {
+            partial.events = partial.events.saturating_add(share.events);
+            let entries = &words[..share.words[1] as usize * MOMENT_ENTRY];
+            insert_all(partial, slab, n, entries);
+        }
     }
+}
+
+/// What a partial holds, and of how many events.
+fn held_word(partial: &Partial) -> u64 {
+    u64::from(partial.events) << 8 | partial.held as u64
 }
 
 fn insert_all(partial: &mut Partial, slab: &mut Slab, n: usize, entries: &[u64]) {
@@ -360,7 +406,8 @@ fn decode<'b>(bytes: &'b [u8], words: &mut Vec<u64>) -> Option<(Partial, &'b [u8
     let partial = Partial {
         words: [number(0), number(1)],
         tie: Tie::from_words([number(2), number(3)]),
-        held: Held::from_code(u8::try_from(number(4)).ok()?)?,
+        held: Held::from_code(number(4) as u8)?,
+        events: u32::try_from(number(4) >> 8).ok()?,
     };
     Some((partial, rest))
 }

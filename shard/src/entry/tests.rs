@@ -1,4 +1,8 @@
 use super::*;
+use crate::limits::{
+    CORRECTION_EARLY_MAX, CORRECTION_PART_BYTES_MAX, CORRECTION_PART_EVENTS_MAX,
+    CORRECTION_TEXT_BYTES_MAX,
+};
 use proptest::prelude::*;
 
 fn offsets(of: &[u32]) -> Vec<u8> {
@@ -121,10 +125,109 @@ fn structured_entries_come_back_at_any_alignment() {
     );
 }
 
+fn correction() -> CorrectionEntry {
+    CorrectionEntry {
+        id: 7,
+        action: CorrectionAction::Retract,
+        stream: 1,
+        schema_id: 0xdead_beef,
+        shards: 2,
+        part: 0,
+        last: true,
+        stamp_ns: 1_700_000_000_000_000_001,
+        watermark_ms: -5,
+        reason: "exploit 17".into(),
+        author: "referee".into(),
+        selector: "{}".into(),
+        early: vec![EventName::Sequence {
+            producer: u128::MAX - 9,
+            epoch: 3,
+            sequence: 100,
+        }],
+        events: vec![CorrectedEvent {
+            place: EventPlace {
+                log_stream: 4,
+                lsn: 1_000,
+                index: 2,
+            },
+            stamp_ns: 1_700_000_000_000_000_000,
+            watermark_ms: -6,
+        }],
+        rows: (0..16).collect(),
+    }
+}
+
+#[test]
+fn a_correction_comes_back_as_it_was_and_its_bytes_are_pinned() {
+    let bytes = correction().to_bytes();
+    match decode_entry(KIND_CORRECTION, &bytes).unwrap() {
+        Entry::Correction(read) => assert_eq!(read, correction()),
+        other => panic!("{other:?}"),
+    }
+    let digest = xxhash_rust::xxh3::xxh3_128(&bytes);
+    let pinned = 0xccf8_b9a4_0769_cca4_2e6e_0e74_2247_e0d8;
+    assert_eq!((bytes.len(), digest), (216, pinned), "{digest:#x}");
+}
+
+#[test]
+fn corrections_beyond_their_bounds_are_refused() {
+    let refuse = |change: &dyn Fn(&mut CorrectionEntry)| {
+        let mut entry = correction();
+        change(&mut entry);
+        let bytes = entry.to_bytes();
+        let refused = EntryError::Malformed(KIND_CORRECTION);
+        assert_eq!(decode_entry(KIND_CORRECTION, &bytes).unwrap_err(), refused);
+    };
+    refuse(&|entry| entry.rows.clear());
+    refuse(&|entry| entry.events.clear());
+    refuse(&|entry| entry.reason = "x".repeat(CORRECTION_TEXT_BYTES_MAX + 1));
+    refuse(&|entry| entry.selector = "x".repeat(CORRECTION_TEXT_BYTES_MAX + 1));
+    refuse(&|entry| entry.early = vec![entry.early[0]; CORRECTION_EARLY_MAX + 1]);
+    refuse(&|entry| {
+        entry.events = vec![entry.events[0]; CORRECTION_PART_EVENTS_MAX + 1];
+        entry.rows = vec![0; entry.events.len() * 8];
+    });
+    refuse(&|entry| entry.rows = vec![0; CORRECTION_PART_BYTES_MAX + 8]);
+}
+
+#[test]
+fn the_parts_of_a_correction_are_bounded_and_whole() {
+    let mut whole = correction();
+    whole.early = vec![whole.early[0]; 300];
+    whole.events = (0..5_000)
+        .map(|index| CorrectedEvent {
+            place: EventPlace {
+                index,
+                ..whole.events[0].place
+            },
+            ..whole.events[0]
+        })
+        .collect();
+    whole.rows = (0..5_000 * 24).map(|byte| byte as u8).collect();
+    for budget in [1_000, 9_000, 1 << 30] {
+        let parts = whole.clone().split(budget);
+        let mut joined = parts[0].clone();
+        for (at, part) in parts.iter().enumerate() {
+            let bytes = part.to_bytes();
+            assert!(bytes.len() <= budget, "{} of {budget}", bytes.len());
+            assert!(decode_entry(KIND_CORRECTION, &bytes).is_ok());
+            assert_eq!((part.part as usize, part.last), (at, at + 1 == parts.len()));
+            if at > 0 {
+                joined.early.extend(&part.early);
+                joined.events.extend(&part.events);
+                joined.rows.extend(&part.rows);
+            }
+        }
+        joined.last = true;
+        assert_eq!(joined, whole);
+    }
+    assert_eq!(correction().split(1_000), [correction()]);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(
-        kind in 0..6_u32,
+        kind in 0..8_u32,
         mut bytes in prop::collection::vec(any::<u8>(), 0..300),
         plausible in any::<bool>(),
     ) {

@@ -15,6 +15,8 @@ pub struct BoardSeasonInfo {
     pub state: SeasonState,
     /// Members that have a score in it.
     pub members: u64,
+    /// Events that were taken back or put back after it was final.
+    pub corrected: u64,
 }
 
 /// The seasons of a board.
@@ -24,7 +26,8 @@ pub struct SeasonsPage {
     pub watermark_ms: i64,
     /// Where event time is: the season of the greatest watermark.
     pub current: Option<Span>,
-    /// The season that is current and those that hold members and are kept, by start.
+    /// The season that is current and those that hold members, or were corrected, and are kept, by
+    /// start.
     pub seasons: Vec<BoardSeasonInfo>,
     /// Start of the oldest season that is kept, ms.
     pub oldest_ms: i64,
@@ -37,27 +40,29 @@ pub fn merge_seasons(plan: &SeasonPlan, answers: &[SeasonsAnswer]) -> SeasonsPag
     let newest_ms = watermarks.max().unwrap_or(NO_WATERMARK);
     let current = (newest_ms != NO_WATERMARK).then(|| plan.at(newest_ms));
     let oldest_ms = plan.oldest_kept_ms(newest_ms);
-    let mut members = BTreeMap::new();
+    let mut held: BTreeMap<(i64, i64), (u64, u64)> = BTreeMap::new();
     for season in answers.iter().flat_map(|answer| &answer.seasons) {
-        if season.start_ms >= oldest_ms && season.members > 0 {
-            *members.entry((season.start_ms, season.end_ms)).or_default() += season.members;
+        if season.start_ms >= oldest_ms && (season.members > 0 || season.corrected > 0) {
+            let sums = held.entry((season.start_ms, season.end_ms)).or_default();
+            *sums = (sums.0 + season.members, sums.1 + season.corrected);
         }
     }
     if let Some(Span { start_ms, end_ms }) = current {
-        members.entry((start_ms, end_ms)).or_default();
+        held.entry((start_ms, end_ms)).or_default();
     }
-    let season = |((start_ms, end_ms), members)| {
+    let season = |((start_ms, end_ms), (members, corrected))| {
         let span = Span { start_ms, end_ms };
         BoardSeasonInfo {
             span,
             state: plan.state(span, watermark_ms),
             members,
+            corrected,
         }
     };
     SeasonsPage {
         watermark_ms,
         current,
-        seasons: members.into_iter().map(season).collect(),
+        seasons: held.into_iter().map(season).collect(),
         oldest_ms,
     }
 }

@@ -1,5 +1,6 @@
 //! Boards by the plain computation: every member's events, in the order in which they came.
 
+use super::corrections::of_member;
 use super::datum::Datum;
 use super::expected::floats;
 use super::operations::Outcome;
@@ -7,7 +8,7 @@ use super::windows::windows_of;
 use super::worth::{Worth, best_of, is_better, mean};
 use super::{Errors, Full, Oracle, compare, number};
 use crate::merge::RankNumber;
-use crate::pipeline::{Board, RankStyle, Score, ScoreRule, Season, Ties};
+use crate::pipeline::{Board, RankStyle, Retract, Score, ScoreRule, Season, Ties};
 use crate::query::Scalar;
 use crate::rank::Tie;
 use std::cmp::Ordering;
@@ -51,13 +52,16 @@ pub struct SeasonTruth {
     pub places: Vec<Place>,
     /// The same of the events with each value of the fields that the board is split by.
     pub splits: Vec<SplitTruth>,
+    /// How often events were taken back or put back after it was final.
+    pub corrected: u64,
 }
 
 impl Oracle<'_> {
     /// The seasons of a board that are kept at a watermark, by start, and how many events came
     /// after theirs was final.
     pub fn board(&self, board: &Board, watermark_ms: i64) -> (Vec<SeasonTruth>, u64) {
-        let (_, events) = self.passed(board.stream, board.filter, &[], &columns(board));
+        let columns = columns(board);
+        let (_, events) = self.passed(board.stream, board.filter, &[], &columns, board.retract);
         let Some(season) = &board.season else {
             return (vec![self.season_of(board, None, &events)], 0);
         };
@@ -66,7 +70,7 @@ impl Oracle<'_> {
             let recorded = event.recorded;
             let span = windows_of(&season.every, recorded.time_ms(self.pipeline))[0];
             if is_final(season, span, recorded.watermark_ms) {
-                late += 1;
+                late += u64::from(recorded.took_effect(board.retract));
             } else {
                 seasons.entry(span).or_default().push(event);
             }
@@ -101,6 +105,7 @@ impl Oracle<'_> {
         let splits = splits.into_values().map(split);
         SeasonTruth {
             span,
+            corrected: span.map_or(0, |span| corrected(board, span, events)),
             places: self.board_of(board, events),
             splits: splits.filter(|split| !split.places.is_empty()).collect(),
         }
@@ -109,22 +114,24 @@ impl Oracle<'_> {
     /// Errors of the expressions of a board.
     pub fn board_errors(&self, board: &Board) -> Errors {
         let columns = columns(board);
-        self.passed(board.stream, board.filter, &[], &columns).0
+        let retract = board.retract;
+        self.passed(board.stream, board.filter, &[], &columns, retract)
+            .0
     }
 
     fn board_of(&self, board: &Board, events: &[Full<'_>]) -> Vec<Place> {
         let mut members: BTreeMap<String, Vec<Given<'_>>> = BTreeMap::new();
         for event in events {
-            let member = event.value(board.member);
-            let scores = board.scores.iter().map(|score| given(score, event));
-            let scores: Option<Vec<Datum>> = scores.collect();
-            if let Some(scores) = scores.filter(|_| *member != Datum::Null) {
-                let of_member = members.entry(member.label()).or_default();
-                of_member.push((scores, *event));
+            if let Some(scores) = all_given(board, event) {
+                let member = event.value(board.member).label();
+                members.entry(member).or_default().push((scores, *event));
             }
         }
-        let is_key = board.member == self.pipeline.streams[board.stream].key;
-        let scored = members.into_values().map(|events| {
+        let is_key = board.is_kept_by_key(&self.pipeline.streams[board.stream]);
+        let scored = members.into_values().filter_map(|events| {
+            if board.retract == Retract::Exact {
+                return of_member(board, &events);
+            }
             let (worths, tie) = match is_key {
                 true => in_order(board, &events),
                 false => of_set(board, &events),
@@ -134,12 +141,12 @@ impl Oracle<'_> {
                 .with
                 .iter()
                 .map(|&column| value(&latest.columns[column]));
-            Place {
+            Some(Place {
                 member: latest.value(board.member).clone(),
                 worths,
                 tie,
                 note: note.collect(),
-            }
+            })
         });
         let mut places: Vec<_> = scored.collect();
         places.sort_by(|one, other| order(board, one, other));
@@ -171,13 +178,34 @@ fn is_kept(season: &Season, span: (i64, i64), watermark_ms: i64) -> bool {
 }
 
 /// The scores of an event, and the event.
-type Given<'a> = (Vec<Datum>, Full<'a>);
+pub(super) type Given<'a> = (Vec<Datum>, Full<'a>);
 
 /// The columns that a board reads beside its member.
 fn columns(board: &Board) -> Vec<usize> {
     let scores = board.scores.iter().filter_map(|score| score.field);
     let beside = board.split.iter().chain(&board.with).copied();
     scores.chain(beside).collect()
+}
+
+/// What an event gives all columns; `None` if it does not touch the board.
+fn all_given(board: &Board, event: &Full<'_>) -> Option<Vec<Datum>> {
+    let scores = board.scores.iter().map(|score| given(score, event));
+    let scores: Option<Vec<Datum>> = scores.collect();
+    scores.filter(|_| *event.value(board.member) != Datum::Null)
+}
+
+/// How often events of a season were taken back or put back after it was final.
+fn corrected(board: &Board, span: (i64, i64), events: &[Full<'_>]) -> u64 {
+    let Some(season) = &board.season else {
+        return 0;
+    };
+    let given = events
+        .iter()
+        .filter(|event| all_given(board, event).is_some());
+    let moves = given.flat_map(|event| event.recorded.moves(board.retract));
+    moves
+        .filter(|one| is_final(season, span, one.watermark_ms))
+        .count() as u64
 }
 
 /// What an event gives a column; `None` if it has no value.
@@ -273,13 +301,14 @@ fn mean_of_set(score: &Score, n: u16, scored: &[(Datum, Tie)]) -> (Worth, Tie) {
     (mean(&values), tie.expect("a member has an event"))
 }
 
+/// Whether a number leaves a sum as it is.
+pub(super) fn is_zero(datum: &Datum) -> bool {
+    matches!(datum, Datum::U64(0) | Datum::I64(0)) || matches!(datum, Datum::F64(v) if *v == 0.0)
+}
+
 /// The exact sum, held at the ends of its type; the tie is that of the last event that was not
 /// zero, or of the first if all were.
-fn sum_of_set(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
-    let is_zero = |datum: &Datum| {
-        matches!(datum, Datum::U64(0) | Datum::I64(0))
-            || matches!(datum, Datum::F64(v) if *v == 0.0)
-    };
+pub(super) fn sum_of_set(scored: &[(Datum, Tie)]) -> (Datum, Tie) {
     let moving = scored
         .iter()
         .filter(|(value, _)| !is_zero(value))

@@ -1,7 +1,7 @@
 //! What the logs of a store hold, as the oracle computes from it: every event with the time that
 //! was recorded with it.
 
-use super::{ClockRun, Datum, Event, Oracle, Recorded};
+use super::{ClockRun, Corrected, Datum, Event, Oracle, Recorded};
 use crate::entry::{Entry, EntryError, EventBatch, decode_entry};
 use crate::pipeline::{Pipeline, Stream};
 use crate::rank::Tie;
@@ -66,6 +66,8 @@ impl<'p> Journal<'p> {
                 self.note(log, usize::from(entry.stream), entry.watermark_ms, true);
             }
             Entry::Session(_) | Entry::Schema(_) => {}
+            // Stores that are compared with the oracle by their logs are never corrected.
+            Entry::Correction(_) => return Err(EntryError::UnknownKind(kind)),
         }
         Ok(())
     }
@@ -87,6 +89,7 @@ impl<'p> Journal<'p> {
                 watermark_ms: batch.watermark_ms,
                 idle,
                 future_limit_ms: stamp_ms.saturating_add(stream_of.time.max_future_ms),
+                corrected: Corrected::default(),
             };
             self.events.push(Logged {
                 producer: batch.producer.0,

@@ -84,7 +84,13 @@ impl Oracle<'_> {
     pub fn view(&self, view: &View) -> ViewTruth {
         let arguments = view.columns.iter();
         let arguments: Vec<usize> = arguments.filter_map(|c| c.aggregate.field()).collect();
-        let (errors, events) = self.passed(view.stream, view.filter, &view.group, &arguments);
+        let (errors, events) = self.passed(
+            view.stream,
+            view.filter,
+            &view.group,
+            &arguments,
+            view.retract,
+        );
         let mut truth = ViewTruth {
             errors,
             ..ViewTruth::default()
@@ -102,16 +108,18 @@ impl Oracle<'_> {
         let mut windows: BTreeMap<GroupInWindow, Vec<(Full<'_>, bool)>> = BTreeMap::new();
         for full in events {
             let event = full.recorded;
+            let new = event.took_effect(view.retract);
             let labels = labels(view, &full);
             let mut missed = Vec::new();
             for (start_ms, end_ms) in windows_of(&view.window.kind, event.time_ms(self.pipeline)) {
                 match fate(view, end_ms, event) {
                     Fate::InTime | Fate::Amends => {
-                        let amends = fate(view, end_ms, event) == Fate::Amends;
+                        let amends = new && fate(view, end_ms, event) == Fate::Amends;
                         truth.amended += u64::from(amends);
                         let of_group = windows.entry((start_ms, end_ms, labels.clone()));
                         of_group.or_default().push((full, amends));
                     }
+                    Fate::Missed(_) if !new => {}
                     Fate::Missed(reason) => missed.push((reason, (start_ms, end_ms))),
                 }
             }
@@ -134,20 +142,26 @@ impl Oracle<'_> {
         if is_dropped(view, end_ms, watermark_ms) {
             return None;
         }
-        let revision = events.iter().filter(|(_, amends)| *amends).count() as u64;
+        let amended = events.iter().filter(|(_, amends)| *amends).count();
+        let moves = events.iter();
+        let moves = moves.flat_map(|(event, _)| event.recorded.moves(view.retract));
+        let corrected = moves.filter(|one| is_closed(view, end_ms, one.watermark_ms));
+        let revision = (amended + corrected.count()) as u64;
         let state = match is_closed(view, end_ms, watermark_ms) {
             false => RowState::Early,
             true if revision == 0 => RowState::Final,
             true => RowState::Amended,
         };
-        let events: Vec<Full<'_>> = events.iter().map(|(event, _)| *event).collect();
-        let group = view.group.iter();
+        let group = view.group.iter().map(|&f| events[0].0.value(f).clone());
+        let there = |event: &Full<'_>| event.recorded.is_there(view.retract);
+        let events = events.iter().map(|(event, _)| *event).filter(there);
+        let events: Vec<Full<'_>> = events.collect();
         let columns = view.columns.iter();
         let time_field = self.pipeline.streams[view.stream].time.field;
         Some(Row {
             start_ms,
             end_ms,
-            group: group.map(|&f| events[0].value(f).clone()).collect(),
+            group: group.collect(),
             values: columns
                 .map(|column| expect(column.aggregate, time_field, &events))
                 .collect(),

@@ -7,7 +7,7 @@ mod season;
 
 pub(super) use read::read_board;
 
-use super::WindowKind;
+use super::{Retract, Stream, WindowKind};
 
 /// `[board.NAME]`: members in the order of their scores.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Board {
     pub splits: u32,
     /// Columns of the latest event of a member that are shown beside its score.
     pub with: Vec<usize>,
+    /// What it does with corrections.
+    pub retract: Retract,
 }
 
 impl Board {
@@ -47,6 +49,12 @@ impl Board {
     /// How many words of an order key are of scores: those that decide before ties do.
     pub fn score_words(&self) -> usize {
         self.scores.iter().map(|score| score.rule.words()).sum()
+    }
+
+    /// Whether its members are the keys of its stream and their scores are all that is kept of
+    /// them. Everything else is kept as partials, which are merged, and can be taken back.
+    pub fn is_kept_by_key(&self, stream: &Stream) -> bool {
+        self.member == stream.key && self.retract != Retract::Exact
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::pipeline::problem::Problem;
 use crate::pipeline::{
     Aggregate, Board, Column, Computed, DedupeMode, DedupeRule, Durability, Pipeline, RankStyle,
-    Score, ScoreRule, Season, Stream, Ties, TimeRule, View,
+    Retract, Score, ScoreRule, Season, Stream, Ties, TimeRule, View,
 };
 use crate::schema::Schema;
 
@@ -158,6 +158,7 @@ fn describe_view(view: &View, of: &Stream, line: &mut dyn FnMut(String)) {
         group,
         window,
         columns,
+        retract,
     } = view;
     let group: Vec<String> = group.iter().map(|field| column_text(of, *field)).collect();
     let group = group.join(", ");
@@ -167,6 +168,7 @@ fn describe_view(view: &View, of: &Stream, line: &mut dyn FnMut(String)) {
     columns
         .iter()
         .for_each(|column| line(describe_column(column, of)));
+    describe_retract(*retract, line);
 }
 
 fn describe_column(column: &Column, of: &Stream) -> String {
@@ -197,6 +199,7 @@ fn describe_board(board: &Board, of: &Stream, line: &mut dyn FnMut(String)) {
         split,
         splits,
         with,
+        retract,
     } = board;
     let member = column_text(of, *member);
     line(format!("board {name} stream {stream} member {member}"));
@@ -238,6 +241,13 @@ fn describe_board(board: &Board, of: &Stream, line: &mut dyn FnMut(String)) {
     }
     if !with.is_empty() {
         line(format!("with [{}]", list(with)));
+    }
+    describe_retract(*retract, line);
+}
+
+fn describe_retract(retract: Retract, line: &mut dyn FnMut(String)) {
+    if retract != Retract::Refuse {
+        line(format!("retract {}", retract.name()));
     }
 }
 

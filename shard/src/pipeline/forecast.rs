@@ -83,7 +83,7 @@ pub(super) fn forecast(pipeline: &Pipeline, keys: u64) -> Forecast {
     for (index, stream) in pipeline.streams.iter().enumerate() {
         let is_member = |board: &&Board| {
             // The members of a season stand in a table of its own.
-            board.stream == index && board.member == stream.key && board.season.is_none()
+            board.stream == index && board.is_kept_by_key(stream) && board.season.is_none()
         };
         if !pipeline.boards.iter().any(|board| is_member(&board)) {
             continue;

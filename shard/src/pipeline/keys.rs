@@ -21,14 +21,17 @@ pub const DEDUPE: [&str; 5] = ["by", "mode", "horizon", "scope", "memory"];
 /// In each field of `[stream.NAME.fields]`.
 pub const FIELD: [&str; 7] = ["id", "type", "optional", "min", "max", "default", "was"];
 /// In `[view.NAME]`.
-pub const VIEW: [&str; 6] = ["from", "where", "group", "window", "columns", "was"];
+pub const VIEW: [&str; 7] = [
+    "from", "where", "group", "window", "columns", "retract", "was",
+];
 /// In `[view.NAME.window]`.
 pub const WINDOW: [&str; 11] = [
     "kind", "size", "hop", "step", "unit", "zone", "gap", "count", "late", "keep", "after",
 ];
 /// In `[board.NAME]`.
-pub const BOARD: [&str; 11] = [
-    "from", "where", "member", "score", "ties", "rank", "season", "split", "splits", "with", "was",
+pub const BOARD: [&str; 12] = [
+    "from", "where", "member", "score", "ties", "rank", "season", "split", "splits", "with",
+    "retract", "was",
 ];
 /// Parameters of the routes of a board, beside the fields that it is split by.
 pub const BOARD_PARAMETERS: [&str; 4] = ["n", "offset", "season", "numbers"];
@@ -37,7 +40,9 @@ pub const SEASON: [&str; 4] = ["every", "zone", "grace", "keep"];
 /// In `[[test]]`.
 pub const TEST: [&str; 4] = ["name", "start", "send", "expect"];
 /// In each step of `send` in `[[test]]`.
-pub const SEND: [&str; 7] = ["at", "to", "event", "id", "ago", "ahead", "refused"];
+pub const SEND: [&str; 10] = [
+    "at", "to", "event", "id", "ago", "ahead", "refused", "retract", "undo", "reason",
+];
 /// In each step of `expect` in `[[test]]`.
 pub const EXPECT: [&str; 9] = [
     "at", "is", "top", "n", "rank", "member", "view", "counter", "get",

@@ -1,5 +1,7 @@
 //! `[[test]]`: events to send at moments of a virtual clock, and what the answers must be then.
 
+mod correction;
+
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -12,6 +14,8 @@ use crate::pipeline::problem::Report;
 use crate::pipeline::section::{Section, as_table};
 use crate::timestamp;
 
+pub use correction::TestCorrection;
+
 /// One `[[test]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
@@ -21,6 +25,8 @@ pub struct Test {
     pub start_ms: i64,
     /// Events, in the order of the file.
     pub sends: Vec<Send>,
+    /// Corrections, in the order of the file.
+    pub corrections: Vec<TestCorrection>,
     /// Expectations, in the order of the file.
     pub expects: Vec<Expect>,
 }
@@ -138,10 +144,18 @@ fn read_test(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Test>
             format!("write it as \"{}\"", keys::TEST_START),
         );
     }
-    let sends = tables(report, section, "send");
+    let steps = tables(report, section, "send").into_iter();
+    let (corrections, sends): (Vec<_>, Vec<_>) =
+        steps.partition(|(_, table)| correction::is_correction(table));
     let sends: Vec<_> = sends
         .into_iter()
         .map(|(span, table)| read_send(report, span, table))
+        .collect();
+    let sends: Option<Vec<Send>> = sends.into_iter().collect();
+    let known = sends.as_deref().unwrap_or_default();
+    let corrections: Vec<_> = corrections
+        .into_iter()
+        .map(|(span, table)| correction::read(report, span, table, known))
         .collect();
     section.require(report, "expect");
     let expects = tables(report, section, "expect");
@@ -152,7 +166,8 @@ fn read_test(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Test>
     Some(Test {
         name: name?.text.to_owned(),
         start_ms: start_ms?,
-        sends: sends.into_iter().collect::<Option<_>>()?,
+        sends: sends?,
+        corrections: corrections.into_iter().collect::<Option<_>>()?,
         expects: expects.into_iter().collect::<Option<_>>()?,
     })
 }

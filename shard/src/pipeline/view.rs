@@ -9,6 +9,7 @@ use crate::pipeline::aggregate::read_aggregate;
 use crate::pipeline::computed::read_where;
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
+use crate::pipeline::retract;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
 use crate::pipeline::window::read_window;
@@ -36,6 +37,7 @@ pub(super) fn read_view(
         check_key(report, &section, window, group, draft.as_deref());
     }
     let columns = read_columns(report, &section, name, draft, &group_texts)?;
+    let retract = retract::read_of_view(report, &section, window.as_ref(), &columns);
     let (window, group) = (window?, group?);
     Some(View {
         name: name.to_owned(),
@@ -44,6 +46,7 @@ pub(super) fn read_view(
         group,
         window,
         columns,
+        retract: retract?,
     })
 }
 

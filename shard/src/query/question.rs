@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 use super::WindowCursor;
+use crate::entry::EventPlace;
 use crate::rank::OrderKey;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -141,6 +142,31 @@ pub enum Query {
         view: u16,
         /// How many, at most `SIDE_EVENTS_MAX`.
         n: u32,
+    },
+    /// The corrections with numbers greater than `after`.
+    Corrections {
+        /// A number.
+        after: u64,
+        /// How many, at most `TOP_MAX`.
+        n: u32,
+    },
+    /// Where the events stand that a correction has taken back.
+    Taken {
+        /// Its number.
+        id: u64,
+    },
+    /// Which corrections have taken the events at these places back.
+    Away {
+        /// The places, at most `TOP_MAX`.
+        places: Vec<EventPlace>,
+    },
+    /// Of how many events the scores of these members are made that the shard owns, on a board that
+    /// follows corrections.
+    Weights {
+        /// Board and season.
+        board: BoardSeason,
+        /// Canonical bytes of the members, at most `TOP_MAX`.
+        members: Vec<Vec<u8>>,
     },
     /// Everything that metrics show.
     Stats,

@@ -67,6 +67,15 @@ impl Quantile {
         page[1 + (spot.0 >> level) as usize % PAGE_BUCKETS] += 1;
     }
 
+    /// Takes a number out again that was added. Its bucket is there, whatever was joined since.
+    pub(crate) fn remove(&self, cell: &mut Cell, slab: &mut Slab, bits: u64) {
+        let spot = self.spot(bits);
+        let (at, level) = self.page(cell, slab, spot);
+        let page = &mut slab.words_mut(Block::of_word(cell.words[0]))[at..at + SLOT_WORDS];
+        let counter = &mut page[1 + (spot.0 >> level) as usize % PAGE_BUCKETS];
+        *counter = counter.saturating_sub(1);
+    }
+
     #[inline]
     fn spot(&self, bits: u64) -> Spot {
         match self.number {

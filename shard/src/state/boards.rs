@@ -1,11 +1,13 @@
 //! Boards in the passes over a batch: keys to ids, then every board of the stream.
 
+use super::corrections::kept;
 use super::{Scratch, ShardState, Source, StreamState, accepted};
 use crate::aggregate::Number;
 use crate::board::{BoardState, Origin};
 use crate::delta::{Delta, DeltaQueue};
 use crate::entry::EventBatch;
 use crate::partition::{group_of, key_hash, shard_of};
+use crate::pipeline::Retract;
 use crate::watermark::ClockMove;
 use crate::window::ViewState;
 
@@ -91,7 +93,15 @@ impl ShardState {
         (owner == usize::from(self.place.shard)).then_some((state, hash, key))
     }
 
-    pub(super) fn apply_boards(&mut self, source: Source, batch: &EventBatch<'_>, origin: Origin) {
+    /// Last pass: every board of the stream. With `annuls` some events may have been taken back before
+    /// they came.
+    pub(super) fn apply_boards(
+        &mut self,
+        source: Source,
+        batch: &EventBatch<'_>,
+        origin: Origin,
+        annuls: bool,
+    ) {
         let index = usize::from(batch.stream);
         let schema = &self.pipeline.streams[index].schema;
         let stream = &self.streams[index];
@@ -102,10 +112,17 @@ impl ShardState {
                 state.apply(schema, &accepted, &stream.keys, origin);
             }
         }
+        let kept = if annuls {
+            kept(&self.scratch, accepted)
+        } else {
+            accepted
+        };
         for &board in &stream.foreign_boards {
+            let exact = self.pipeline.boards[board].retract == Retract::Exact;
             if let BoardState::Foreign(state) = &mut self.boards[board] {
                 let deltas = (source == Source::Live).then_some(&mut self.deltas);
-                state.apply(schema, &accepted, origin, deltas);
+                let events = if exact { &kept } else { &accepted };
+                state.apply(schema, events, origin, deltas);
             }
         }
     }

@@ -62,7 +62,7 @@ impl ShardState {
         outcome.accepted = self.scratch.picks.len() as u32;
     }
 
-    fn owns(&self, stream: &Stream, row: &[u8]) -> bool {
+    pub(super) fn owns(&self, stream: &Stream, row: &[u8]) -> bool {
         let group = group_of(key_hash(stream.schema.canonical_bytes(row, stream.key)));
         shard_of(group, usize::from(self.place.shards)) == usize::from(self.place.shard)
     }

@@ -35,6 +35,7 @@ impl ShardState {
         let mut digest = Digest(Xxh3::new());
         self.digest_streams(&mut digest);
         self.digest_producers(&mut digest);
+        self.ledger.digest(|number| digest.number(number));
         self.digest_views(&mut digest);
         self.digest_boards(&mut digest);
         digest.0.digest128()
@@ -45,6 +46,8 @@ impl ShardState {
             digest.number(stream.clock.in_effect_ms().cast_unsigned());
             digest.number(stream.clock.proposed_ms().cast_unsigned());
             digest.number(counters.accepted);
+            digest.number(counters.annulled);
+            digest.number(counters.retracted);
             counters
                 .rejected
                 .iter()

@@ -1,8 +1,8 @@
 //! Reads of the state: queries and counters.
 
 use super::ShardState;
-use crate::board::BoardRead;
 use crate::board::seasons::At;
+use crate::board::{BoardRead, BoardState};
 use crate::entry::ProducerId;
 use crate::limits::{ANSWER_BLOCK_BYTES_MAX, TOP_MAX};
 use crate::query::{
@@ -59,6 +59,15 @@ impl ShardState {
                 let newest = view.late_events().take(bounded(*n));
                 Answer::Late(newest.cloned().collect())
             }
+            Query::Corrections { after, n } => {
+                Answer::Corrections(self.corrections(*after, bounded(*n)))
+            }
+            Query::Away { places } => {
+                let places = places.iter().take(TOP_MAX);
+                Answer::Away(places.map(|place| self.ledger.by(*place)).collect())
+            }
+            Query::Weights { board, members } => self.weights(board, members)?,
+            Query::Taken { id } => Answer::Taken(self.taken(*id)),
             Query::Stats => Answer::Stats(self.stats()),
             of_board => self.answer_of_board(of_board)?,
         })
@@ -142,6 +151,24 @@ impl ShardState {
             watermark_ms: self.watermark_ms(stream),
         };
         Some((at, stream))
+    }
+
+    fn weights(&self, of: &BoardSeason, members: &[Vec<u8>]) -> Option<Answer> {
+        let index = usize::from(of.board);
+        let stream = self.pipeline.boards.get(index)?.stream;
+        let at = At {
+            season_ms: of.season_ms,
+            watermark_ms: self.watermark_ms(stream),
+        };
+        let BoardState::Foreign(board) = &self.boards[index] else {
+            return None;
+        };
+        let members = members.iter().take(TOP_MAX);
+        Some(Answer::Weights(
+            members
+                .map(|member| board.weight(at, &of.split, member))
+                .collect(),
+        ))
     }
 
     fn windows(

@@ -3,6 +3,7 @@
 use super::grid::{Numbers, Span};
 use crate::aggregate::CellStore;
 use crate::table::KeyTable;
+use std::collections::BTreeMap;
 
 /// Pieces of a large table that are given back in one go.
 const PIECES: usize = 16;
@@ -27,6 +28,9 @@ pub(crate) struct Pane {
     pub(super) group_rows: Vec<u32>,
     /// Events by id in `groups`, where they amend closed windows.
     pub(super) amending: Vec<u64>,
+    /// Events that were taken back or put back after windows were closed: by id in `groups` and the
+    /// number of the first window that was open then.
+    pub(super) corrected: BTreeMap<(u32, i64), u64>,
 }
 
 /// What panes are ordered by.
@@ -47,6 +51,7 @@ impl Pane {
             groups: KeyTable::fixed(group_bytes),
             group_rows: Vec::new(),
             amending: Vec::new(),
+            corrected: BTreeMap::new(),
         }
     }
 
@@ -72,8 +77,14 @@ impl Pane {
         self.first_taking() <= number
     }
 
-    /// Events by which group `id` of window `number`, which takes them, was amended.
-    pub(super) fn amended(&self, number: i64, id: u32) -> u64 {
+    /// Events by which group `id` of window `number`, which takes them, was amended or corrected.
+    pub(super) fn revised(&self, number: i64, id: u32) -> u64 {
+        let behind = (id, number.saturating_add(1))..=(id, i64::MAX);
+        let corrected: u64 = self.corrected.range(behind).map(|(_, events)| events).sum();
+        corrected + self.amended(number, id)
+    }
+
+    fn amended(&self, number: i64, id: u32) -> u64 {
         let was_closed = number < self.windows.first + i64::from(self.closed);
         if self.amends() && was_closed {
             self.amending[id as usize]
@@ -95,6 +106,7 @@ impl Pane {
         }
         self.groups.clear();
         self.amending.clear();
+        self.corrected.clear();
         true
     }
 }

@@ -142,13 +142,13 @@ impl Panes {
     fn merge_group(&self, window: &Found, parts: &[Part], out: &mut Page<'_>) {
         let rows = parts.iter();
         let rows = rows.map(|part| self.panes[part.pane].group_rows[part.id as usize]);
-        let amended = |part: &Part| self.panes[part.pane].amended(window.number, part.id);
+        let revised = |part: &Part| self.panes[part.pane].revised(window.number, part.id);
         let row = WindowRow {
             start_ms: window.span.start_ms,
             end_ms: window.span.end_ms,
             group: self.panes[parts[0].pane].groups.key(parts[0].id).to_vec(),
             partials: out.merge(&self.store, rows),
-            revision: parts.iter().map(amended).sum(),
+            revision: parts.iter().map(revised).sum(),
         };
         out.push(row);
     }
@@ -194,6 +194,10 @@ impl Panes {
                 .export(pane.group_rows[id as usize], &mut partials);
             words.clear();
             partials.canonical(&self.columns, &mut words);
+            let of_group = pane.corrected.range((id, i64::MIN)..=(id, i64::MAX));
+            of_group.for_each(|(&(_, first_open), &events)| {
+                words.extend([first_open.cast_unsigned(), events]);
+            });
             let amending = pane.amending.get(id as usize).copied().unwrap_or(0);
             with(pane.groups.key(id), amending, &words);
         }

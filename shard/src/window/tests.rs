@@ -1,7 +1,7 @@
 //! That dropped windows are freed in slices, and their memory is used again.
 
 use super::*;
-use crate::pipeline::{Aggregate, Column, Durability, TimeRule, Window, WindowKind};
+use crate::pipeline::{Aggregate, Column, Durability, Retract, TimeRule, Window, WindowKind};
 use crate::schema::{FieldSpec, FieldType};
 use crate::value::Value;
 
@@ -31,6 +31,7 @@ pub(super) fn setting(kind: WindowKind) -> (View, Stream) {
             name: "n".into(),
             aggregate: Aggregate::Count,
         }],
+        retract: Retract::Refuse,
     };
     let stream = Stream {
         name: "s".into(),

@@ -4,6 +4,7 @@ use super::last::LastEvents;
 use super::page::Ask;
 use super::session::Sessions;
 use super::{Accepted, LateEvent, Panes, ViewCounters};
+use crate::correction::Change;
 use crate::gate::Gate;
 use crate::pipeline::{Stream, View, WindowKind};
 use crate::query::WindowRow;
@@ -69,6 +70,22 @@ impl ViewState {
         } else {
             let passed = gate.pass(batch);
             each_kind!(windows, of_kind => of_kind.apply(schema, &passed));
+        }
+    }
+
+    /// Takes the one event of `event` back, or puts it back, if it counts; `watermark_ms` is the one
+    /// in effect. Windows that events make cannot say that they follow.
+    pub(crate) fn correct(
+        &mut self,
+        schema: &Schema,
+        event: &Accepted<'_>,
+        change: Change,
+        watermark_ms: i64,
+    ) {
+        if let Windows::Panes(panes) = &mut self.windows
+            && self.gate.lets(event)
+        {
+            panes.correct(schema, event, change, watermark_ms);
         }
     }
 

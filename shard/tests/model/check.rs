@@ -5,7 +5,7 @@ use ringmill_shard::limits::SIDE_EVENTS_MAX;
 use ringmill_shard::merge::{RowState, merge_windows};
 use ringmill_shard::oracle::Datum;
 use ringmill_shard::oracle::rows::{Missed, ViewTruth};
-use ringmill_shard::oracle::{Errors, Oracle, Row};
+use ringmill_shard::oracle::{Errors, Oracle, Recorded, Row};
 use ringmill_shard::pipeline::WindowKind;
 use ringmill_shard::query::{Answer, Query, WindowCursor};
 use ringmill_shard::rank::Tie;
@@ -88,10 +88,13 @@ impl World {
     fn check_counters(&self, oracle: &Oracle<'_>) {
         for stream in 0..self.pipeline.streams.len() {
             let mut accepted = 0;
+            let (mut annulled, mut retracted) = (0, 0);
             let mut rejected = std::collections::BTreeMap::new();
             for shard in &self.shards {
                 let counters = shard.counters().streams[stream];
                 accepted += counters.accepted;
+                annulled += counters.annulled;
+                retracted += counters.retracted;
                 for reason in ringmill_shard::reject::RejectReason::ALL {
                     *rejected.entry(reason.name()).or_default() +=
                         counters.rejected[reason.index()];
@@ -99,6 +102,21 @@ impl World {
             }
             rejected.retain(|_, count| *count > 0);
             assert_eq!(accepted, oracle.accepted_count(stream), "{}", self.note);
+            let count = |is: &dyn Fn(&Recorded) -> bool| {
+                oracle.accepted(stream).filter(|event| is(event)).count() as u64
+            };
+            assert_eq!(
+                annulled,
+                count(&|event| event.corrected.annulled),
+                "{}",
+                self.note
+            );
+            assert_eq!(
+                retracted,
+                count(&|event| event.corrected.away),
+                "{}",
+                self.note
+            );
             assert_eq!(rejected, oracle.rejected(stream), "{}", self.note);
             self.check_repeats(oracle, stream);
         }

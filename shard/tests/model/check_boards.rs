@@ -237,27 +237,35 @@ impl World {
         let bounds = |span: Span| (span.start_ms, span.end_ms);
         assert_eq!(page.current.map(bounds), current, "{note}");
         assert_eq!(page.watermark_ms, watermark_ms, "{note}");
-        let held = truth.iter().filter(|season| !season.places.is_empty());
+        let held = truth
+            .iter()
+            .filter(|season| !season.places.is_empty() || season.corrected > 0);
         let mut expected: Vec<_> = held
-            .map(|season| (season.span.expect("a span"), season.places.len() as u64))
+            .map(|season| {
+                let held = (season.places.len() as u64, season.corrected);
+                (season.span.expect("a span"), held)
+            })
             .collect();
-        expected.extend(current.map(|span| (span, 0)));
-        expected.sort_unstable_by_key(|(span, members)| (*span, std::cmp::Reverse(*members)));
+        expected.extend(current.map(|span| (span, (0, 0))));
+        expected.sort_unstable_by_key(|(span, held)| (*span, std::cmp::Reverse(*held)));
         expected.dedup_by_key(|(span, _)| *span);
         let expected: Vec<_> = expected
             .into_iter()
-            .map(|(span, members)| {
+            .map(|(span, held)| {
                 let state = match (is_final(season, span, watermark_ms), span.1 <= watermark_ms) {
                     (true, _) => SeasonState::Final,
                     (false, true) => SeasonState::Frozen,
                     (false, false) => SeasonState::Open,
                 };
-                (span, state, members)
+                (span, state, held)
             })
             .collect();
         let seasons = page.seasons.iter();
         let actual: Vec<_> = seasons
-            .map(|season| (bounds(season.span), season.state, season.members))
+            .map(|season| {
+                let held = (season.members, season.corrected);
+                (bounds(season.span), season.state, held)
+            })
             .collect();
         assert_eq!(actual, expected, "{note}");
         let nowhere = BoardSeason {

@@ -6,8 +6,8 @@ use super::repeating::{ID_FIELDS, random_dedupe, random_id};
 use ringmill_shard::limits::SCORES_MAX;
 use ringmill_shard::oracle::{Datum, Event};
 use ringmill_shard::pipeline::{
-    After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Score,
-    ScoreRule, Season, Stream, Ties, TimeRule, View, Window, WindowKind,
+    After, Aggregate, Board, CalendarUnit, Column, Durability, EngineSection, Pipeline, Retract,
+    Score, ScoreRule, Season, Stream, Ties, TimeRule, View, Window, WindowKind,
 };
 use ringmill_shard::reject::RejectReason;
 use ringmill_shard::schema::{FieldSpec, FieldType, Limits, Schema};
@@ -71,6 +71,7 @@ pub(crate) fn board(
         split: Vec::new(),
         splits: 100,
         with: Vec::new(),
+        retract: Retract::Refuse,
     }
 }
 
@@ -157,6 +158,13 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
     columns.push(Aggregate::Max(growing.add(random, FieldType::F64, None, 2)));
     let quarters = growing.add_quarters(random, FLOAT_FIELD);
     columns.push(Aggregate::Avg(quarters));
+    let retract = match random_retract(random) {
+        Retract::Exact if window.kind.is_of_key() => Retract::Ignore,
+        retract => retract,
+    };
+    if retract == Retract::Exact {
+        columns.retain(|column| can_retract(*column));
+    }
     let name = |(index, aggregate): (usize, Aggregate)| Column {
         name: format!("c{index}"),
         aggregate,
@@ -168,7 +176,23 @@ fn random_view(random: &mut Random, streams: &mut [Growing], index: usize) -> Vi
         group,
         window,
         columns: columns.into_iter().enumerate().map(name).collect(),
+        retract,
     }
+}
+
+fn random_retract(random: &mut Random) -> Retract {
+    match random.below(30) {
+        0 => Retract::Refuse,
+        1..=10 => Retract::Ignore,
+        _ => Retract::Exact,
+    }
+}
+
+fn can_retract(aggregate: Aggregate) -> bool {
+    matches!(
+        aggregate,
+        Aggregate::Count | Aggregate::Sum(_) | Aggregate::Avg(_) | Aggregate::Quantile { .. }
+    )
 }
 
 fn random_window(random: &mut Random) -> Window {
@@ -266,6 +290,11 @@ fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> B
         false => Vec::new(),
     };
     let ties = *random.pick(&Ties::ALL);
+    let can = |score: &Score| score.rule == ScoreRule::Sum && with.is_empty();
+    let retract = match random_retract(random) {
+        Retract::Exact if !scores.iter().all(can) => Retract::Ignore,
+        retract => retract,
+    };
     Board {
         name: format!("b{index}"),
         stream,
@@ -278,6 +307,7 @@ fn random_board(random: &mut Random, streams: &mut [Growing], index: usize) -> B
         split,
         splits: 10_000,
         with,
+        retract,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store in miniature: producers that retry, a router, shards with their logs, replay and changes
 //! of the number of shards. It asserts at every batch that exactly the new events are admitted.
 
+use super::corrections::Corrections;
 use super::generate::random_event;
 use super::random::Random;
 use ringmill_shard::dedupe::{Admission, Layout};
@@ -10,7 +11,7 @@ use ringmill_shard::entry::{
     ProducerSession, WatermarkEntry,
 };
 use ringmill_shard::oracle::Event;
-use ringmill_shard::oracle::Recorded;
+use ringmill_shard::oracle::{Corrected, Recorded};
 use ringmill_shard::partition::{group_of, key_hash, shard_of};
 use ringmill_shard::pipeline::Pipeline;
 use ringmill_shard::rank::Tie;
@@ -45,6 +46,7 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) keys: u64,
     pub(crate) duplicates: u64,
+    pub(crate) corrections: Corrections,
 }
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
@@ -76,6 +78,7 @@ impl World {
             random: Random(seed),
             keys: 24,
             duplicates: 0,
+            corrections: Corrections::default(),
             pipeline,
         }
     }
@@ -104,6 +107,7 @@ impl World {
             0 => self.begin_epoch(producer),
             1..=3 => self.idle(),
             4..=6 => self.exchange(),
+            10..=14 => self.correct(),
             7..=9 => self.stale_epoch(producer),
             _ => self.produce(producer),
         }
@@ -264,15 +268,11 @@ impl World {
         let mut outcome = Outcome::default();
         let batch = EventBatch::decode(&bytes).unwrap();
         self.shards[shard].apply(&batch, lsn, &mut outcome);
-        assert_eq!(
-            outcome.accepted + outcome.rejected + outcome.duplicates,
-            new.len() as u32,
-            "{}",
-            self.note
-        );
+        let judged = outcome.accepted + outcome.rejected + outcome.duplicates;
+        assert_eq!(judged, new.len() as u32, "{}", self.note);
         let log_stream = self.layout.first_log_stream + shard as u32;
         let idle = self.clock_run(shard, stream);
-        let rule = &self.pipeline.streams[stream].time;
+        let max_future_ms = self.pipeline.streams[stream].time.max_future_ms;
         for (index, &sent) in new.iter().enumerate() {
             self.seen.insert((producer, epoch, sent as u64 + 1));
             let stamp_ns = self.stamp_ns;
@@ -287,8 +287,10 @@ impl World {
                 lsn,
                 watermark_ms: batch.watermark_ms,
                 idle,
-                future_limit_ms: (stamp_ns / 1_000_000) as i64 + rule.max_future_ms,
+                future_limit_ms: (stamp_ns / 1_000_000) as i64 + max_future_ms,
+                corrected: Corrected::default(),
             });
+            self.note_arrival(producer, epoch, sent as u64 + 1);
         }
         self.logs[shard].0.push((lsn, KIND_EVENT_BATCH, bytes));
     }

@@ -2,7 +2,7 @@
 
 use crate::base::{accepted, refused, with};
 use ringmill_shard::pipeline::{
-    CalendarUnit, Pipeline, RankStyle, Score, ScoreRule, Season, Ties, WindowKind,
+    CalendarUnit, Pipeline, RankStyle, Retract, Score, ScoreRule, Season, Ties, WindowKind,
 };
 
 #[test]
@@ -302,4 +302,34 @@ fn seasons() {
         assert_eq!(season(text), expected, "{text}");
     }
     assert_eq!(accepted("ties", "").boards[0].season, None);
+}
+
+#[test]
+fn scores_that_cannot_be_taken_back_are_refused() {
+    let check = |score: &str, expected: &str| {
+        refused(
+            "score",
+            &format!("retract = \"exact\"\nscore = \"{score}\""),
+            &format!(
+                "line 28, column 11: [board.players]: `retract = \"exact\"`, but a score is {expected}; \
+                 leave it out, or say `retract = \"ignore\"`"
+            ),
+        );
+    };
+    check(
+        "best(points)",
+        "`best`, which does not keep what was second",
+    );
+    check(
+        "latest(points)",
+        "`latest`, which does not keep what was before",
+    );
+    for (name, retract) in [
+        ("exact", Retract::Exact),
+        ("ignore", Retract::Ignore),
+        ("refuse", Retract::Refuse),
+    ] {
+        let pipeline = accepted("ties", &format!("retract = \"{name}\""));
+        assert_eq!(pipeline.boards[0].retract, retract);
+    }
 }

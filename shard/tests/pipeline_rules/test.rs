@@ -100,6 +100,16 @@ fn every_fault_of_a_test_is_named() {
              write the stream, a dot and the counter: `finds.duplicates`",
         ),
         (
+            "name = \"t\"\nexpect = []\nsend = [{ at = 1, retract = \"a\" }]",
+            "`retract` in `send` in [[test]]: no event has the id `a`; \
+             give the event that is meant an `id`",
+        ),
+        (
+            "name = \"t\"\nexpect = []\nsend = [{ at = 1, id = \"a\", to = \"finds\", event = {} }, \
+             { at = 2, undo = \"a\", to = \"finds\" }]",
+            "`to` in `send` in [[test]] does not belong to `undo`",
+        ),
+        (
             "name = \"t\"\nexpect = [{ top = \"a\" }]",
             "`expect` in [[test]] needs `is`",
         ),

@@ -333,3 +333,49 @@ fn view_columns() {
         ["line 22, column 17: [view.by_region.columns]: 65 columns; at most 64 are possible"]
     );
 }
+
+#[test]
+fn what_cannot_be_taken_back_is_refused() {
+    let check = |column: &str, expected: &str| {
+        let text = with(
+            "group = ",
+            "group = [\"region\", \"flag\"]\nretract = \"exact\"",
+        );
+        let text = text.replace(
+            "points = \"sum(points)\"",
+            &format!("points = \"{column}\""),
+        );
+        let expected = format!(
+            "line 21, column 11: [view.by_region]: `retract = \"exact\"`, but `points` is {expected}; \
+             leave it out, or say `retract = \"ignore\"`"
+        );
+        assert_eq!(problems(&text), [expected], "{column}");
+    };
+    check("max(points)", "max, which does not keep what was second");
+    check("min(points)", "min, which does not keep what was second");
+    check("first(points)", "first, which does not keep what was next");
+    check("last(points)", "last, which does not keep what was next");
+    check(
+        "distinct(points) within 1%",
+        "distinct, which does not keep who else had a value",
+    );
+    check("top(points, 3)", "top, which does not keep all values");
+    for column in [
+        "sum(points)",
+        "avg(ratio)",
+        "sum(ratio)",
+        "quantile(points, 0.5) within 1%",
+    ] {
+        let text = with("group = ", "group = [\"region\"]\nretract = \"exact\"");
+        let text = text.replace(
+            "points = \"sum(points)\"",
+            &format!("points = \"{column}\""),
+        );
+        assert_eq!(problems(&text), [""; 0], "{column}");
+    }
+    refused(
+        "group = ",
+        "retract = \"exakt\"",
+        "line 20, column 11: [view.by_region]: unknown `retract` `exakt`; did you mean `exact`?",
+    );
+}

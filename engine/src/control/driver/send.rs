@@ -4,7 +4,7 @@ use ringmill_shard::entry::ProducerId;
 
 use super::super::publish::{Chunks, Stamp};
 use super::super::split;
-use super::{Driver, Flight, QUERY_TICKET_BYTES, READS_IN_FLIGHT_MAX, Read};
+use super::{Driver, Flight, QUERY_TICKET_BYTES, Question, READS_IN_FLIGHT_MAX, Read};
 use crate::clock::Clock;
 use crate::message::{ProducerAsk, request};
 
@@ -39,22 +39,20 @@ impl Driver {
     fn send_read(&mut self, shard: usize, read: Read) -> Option<Read> {
         let ticket = self.ticket();
         let flight = match read {
-            Read::Query {
-                query,
-                deadline,
-                done,
-            } => {
-                let bytes = QUERY_TICKET_BYTES + query.len();
+            Read::Query(question) => {
+                let bytes = QUERY_TICKET_BYTES + question.query.len();
                 let lane = self.ports.requests_out[shard]
                     .as_mut()
                     .expect("invariant: a lane");
-                let Some(body) = lane.reserve(request::QUERY, bytes) else {
-                    return Some(Read::Query {
-                        query,
-                        deadline,
-                        done,
-                    });
+                let Some(body) = lane.reserve(question.kind, bytes) else {
+                    return Some(Read::Query(question));
                 };
+                let Question {
+                    query,
+                    deadline,
+                    done,
+                    ..
+                } = question;
                 let (head, archived) = body.split_at_mut(QUERY_TICKET_BYTES);
                 head.copy_from_slice(&ticket.to_le_bytes());
                 archived.copy_from_slice(&query);

@@ -30,6 +30,11 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
+    /// The bounds of the season.
+    pub(super) fn span(&self) -> Option<Span> {
+        self.season.map(|(span, _)| span)
+    }
+
     /// Says which season and split an answer is of, and whether it is final.
     pub(super) fn describe(&self, body: &mut Json, missing_shards: &[usize]) {
         if let Some((span, state)) = self.season {
@@ -163,6 +168,7 @@ pub(in crate::http) async fn get_seasons(
     let rows = page.seasons.iter().map(|season| {
         let mut row = span_json(season.span, season.state);
         row["members"] = season.members.into();
+        row["corrected"] = season.corrected.into();
         row["current"] = (Some(season.span) == page.current).into();
         row
     });

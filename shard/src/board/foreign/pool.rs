@@ -25,6 +25,8 @@ pub(crate) struct Pool {
     pub(super) rank: Ranks,
     /// The latest of all shards, of members owned here.
     pub(super) notes: Option<Notes>,
+    /// Events that were taken back or put back after the season was final.
+    pub(super) corrected: u64,
 }
 
 impl Pool {
@@ -43,6 +45,7 @@ impl Pool {
             merged: shares,
             rank: Ranks::new(order.words()),
             notes: notes.map(Notes::new),
+            corrected: 0,
         }
     }
 
@@ -78,6 +81,7 @@ impl Part for Pool {
             merged: self.locals.fresh(),
             rank: self.rank.fresh(),
             notes: self.notes.as_ref().map(Notes::fresh),
+            corrected: 0,
         }
     }
 
@@ -93,6 +97,10 @@ impl Part for Pool {
 
     fn members(&self) -> u64 {
         self.rank.len()
+    }
+
+    fn corrected(&self) -> u64 {
+        self.corrected
     }
 }
 

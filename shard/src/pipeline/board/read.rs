@@ -11,6 +11,7 @@ use super::{Board, RankStyle, Ties};
 use crate::pipeline::computed::read_where;
 use crate::pipeline::parse::read_from;
 use crate::pipeline::problem::Report;
+use crate::pipeline::retract;
 use crate::pipeline::section::{Section, Text};
 use crate::pipeline::stream::StreamDraft;
 use crate::pipeline::{Cores, EngineSection, keys, suggest};
@@ -39,6 +40,8 @@ pub(in crate::pipeline) fn read_board(
     let splits = read_splits(report, &section);
     let with = read_with(report, &section, draft.as_deref());
     let scores = read_scores(report, &section, draft);
+    let known = scores.as_deref().unwrap_or_default();
+    let retract = retract::read_of_board(report, &section, known);
     Some(Board {
         name: name.to_owned(),
         stream: stream?,
@@ -51,6 +54,7 @@ pub(in crate::pipeline) fn read_board(
         split: split?,
         splits: splits?,
         with: with?,
+        retract: retract?,
     })
 }
 

@@ -39,9 +39,10 @@ pub(super) fn board_lines(
             (format!("{} in {seasons} seasons", board.name), seasons)
         }
     };
-    let own_bytes = member_bytes(stream, board, is_key);
+    let by_key = board.is_kept_by_key(stream);
+    let own_bytes = member_bytes(stream, board, by_key);
     let table_bytes = name_bytes(stream, board.member) + TABLE_SLOT_BYTES;
-    let has_table = !is_key || board.season.is_some();
+    let has_table = !by_key || board.season.is_some();
     let whole_bytes = own_bytes + if has_table { table_bytes } else { 0 };
     let mut lines = vec![ForecastLine {
         name: format!("members of board {name}"),
