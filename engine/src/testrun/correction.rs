@@ -7,16 +7,17 @@ use axum::http::{Request, StatusCode};
 use ringmill_shard::pipeline::TestCorrection;
 use serde_json::{Value, json};
 
+use super::steps::producer_of;
 use crate::stage::Stage;
 
 /// Numbers of the corrections so far, by the id of the event.
 pub(super) type Made = HashMap<String, Value>;
 
-/// Plays a correction; `event` is the stream and sequence of the event.
+/// Plays a correction; of the event, its stream and number are given.
 pub(super) async fn correct(
     stage: &mut Stage,
     step: &TestCorrection,
-    (stream, sequence): (&str, u64),
+    (stream, number): (&str, u64),
     made: &mut Made,
 ) -> Result<(), String> {
     let why = json!({ "reason": step.reason, "author": "test" });
@@ -28,7 +29,8 @@ pub(super) async fn correct(
     } else {
         let mut body = why;
         body["stream"] = stream.into();
-        body["select"] = json!({ "event": { "producer": "test", "sequence": sequence } });
+        body["select"] =
+            json!({ "event": { "producer": producer_of(stream, number), "sequence": 1 } });
         ("/v1/corrections".to_owned(), body)
     };
     let request = Request::post(&path).body(Body::from(body.to_string()));

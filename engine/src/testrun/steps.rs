@@ -62,8 +62,8 @@ pub(super) async fn play(stage: &mut Stage, pipeline: &Pipeline, test: &Test) ->
         stage.advance_to(if at_ms == i64::MAX { end_ms } else { at_ms });
         let (line, outcome) = match step {
             Step::Send(step) => {
-                let sequence = numbers.next().unwrap_or_default();
-                (step.line, send(stage, pipeline, step, sequence).await)
+                let number = numbers.next().unwrap_or_default();
+                (step.line, send(stage, pipeline, step, number).await)
             }
             Step::Correct(step) => {
                 let event = numbered.by_id.get(&*step.id).copied().unwrap_or_default();
@@ -78,11 +78,17 @@ pub(super) async fn play(stage: &mut Stage, pipeline: &Pipeline, test: &Test) ->
     failures
 }
 
-/// The sequences of all events, in the order of the steps.
+/// The producer of an event: each has one of its own, whose sequence it begins. So one that is no
+/// event leaves no gap before the next, and the same event again is a retry.
+pub(super) fn producer_of(stream: &str, number: u64) -> String {
+    format!("test-{stream}-{number}")
+}
+
+/// The numbers of all events, in the order of the steps.
 #[derive(Default)]
 struct Numbered<'t> {
     sends: Vec<u64>,
-    /// Stream and sequence of the events with an id, also before they are sent.
+    /// Stream and number of the events with an id, also before they are sent.
     by_id: HashMap<&'t str, (&'t str, u64)>,
 }
 
@@ -91,10 +97,10 @@ fn number<'t>(steps: &[(i64, Step<'t>)]) -> Numbered<'t> {
     let mut numbered = Numbered::default();
     for (_, step) in steps {
         if let Step::Send(step) = step {
-            let sequence = streams.entry(&step.to).or_default().of(step.id.as_ref());
-            numbered.sends.push(sequence);
+            let number = streams.entry(&step.to).or_default().of(step.id.as_ref());
+            numbered.sends.push(number);
             if let Some(id) = &step.id {
-                numbered.by_id.insert(id, (&step.to, sequence));
+                numbered.by_id.insert(id, (&step.to, number));
             }
         }
     }
@@ -105,7 +111,7 @@ async fn send(
     stage: &mut Stage,
     pipeline: &Pipeline,
     step: &Send,
-    sequence: u64,
+    number: u64,
 ) -> Result<(), String> {
     let mut event = step.event.clone();
     if let Some(index) = pipeline.stream(&step.to) {
@@ -115,8 +121,8 @@ async fn send(
         event.entry(time.clone()).or_insert(happened_ms.into());
     }
     let request = Request::post(format!("/v1/streams/{}/events", step.to))
-        .header("ringmill-producer", "test")
-        .header("ringmill-sequence", sequence)
+        .header("ringmill-producer", producer_of(&step.to, number))
+        .header("ringmill-sequence", 1)
         .body(Body::from(Value::Object(event).to_string()));
     let request = request.map_err(|error| format!("`to`: {error}"))?;
     let (status, answer) = stage.ask(request).await;
