@@ -73,7 +73,7 @@ fn a_season_is_read_by_time_or_by_how_long_ago_it_was() {
         let row = |start: i64, state: &str, current: bool| {
             json!({
                 "start_ms": AT + start, "end_ms": AT + start + 10_000, "state": state,
-                "members": 30, "current": current,
+                "members": 30, "current": current, "corrected": 0,
             })
         };
         let expected = json!([row(10_000, "final", false), row(20_000, "open", true)]);

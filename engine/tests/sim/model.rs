@@ -3,6 +3,8 @@
 
 #[path = "../../../shard/tests/model/computed.rs"]
 pub(crate) mod computed;
+#[path = "../../../shard/tests/model/damage.rs"]
+pub(crate) mod damage;
 #[path = "../../../shard/tests/model/generate.rs"]
 pub(crate) mod generate;
 #[path = "../../../shard/tests/model/grow.rs"]

@@ -1,6 +1,7 @@
 //! Random pipelines and random events.
 
 use super::computed::Growing;
+use super::damage::damage;
 use super::random::Random;
 use super::repeating::{ID_FIELDS, random_dedupe, random_id};
 use ringmill_shard::limits::SCORES_MAX;
@@ -477,36 +478,4 @@ pub(crate) fn random_event(random: &mut Random, stream: &Stream, time_ms: i64, k
         bad = damage(random, stream, &mut row, &data);
     }
     Event { data, row, bad }
-}
-
-fn damage(
-    random: &mut Random,
-    stream: &Stream,
-    row: &mut [u8],
-    data: &[Datum],
-) -> Option<RejectReason> {
-    let fields: Vec<_> = stream.schema.fields.iter().zip(data).collect();
-    let (field, datum) = *random.pick(&fields);
-    let at = usize::from(field.offset);
-    match (field.kind, datum) {
-        (FieldType::F64, Datum::F64(_)) => {
-            let bad = *random.pick(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
-            row[at..at + 8].copy_from_slice(&bad.to_le_bytes());
-            Some(RejectReason::NotFinite)
-        }
-        (FieldType::Bool, Datum::Bool(_)) => {
-            row[at] = 2;
-            Some(RejectReason::BadBool)
-        }
-        (FieldType::Text(capacity), Datum::Text(_)) => {
-            row[at] = capacity.saturating_add(1);
-            let fits = capacity == u8::MAX;
-            (!fits).then_some(RejectReason::TextTooLong)
-        }
-        (FieldType::U64, Datum::Null) => {
-            row[at] = 1;
-            Some(RejectReason::BadPadding)
-        }
-        _ => None,
-    }
 }

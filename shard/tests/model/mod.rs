@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod check_boards;
 pub(crate) mod computed;
 pub(crate) mod corrections;
+pub(crate) mod damage;
 pub(crate) mod finds;
 pub(crate) mod generate;
 pub(crate) mod grow;

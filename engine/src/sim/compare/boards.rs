@@ -289,6 +289,7 @@ async fn compare_list(
             "end_ms": span.1,
             "state": state,
             "members": members,
+            "corrected": 0,
             "current": Some(span) == current,
         })
     };
